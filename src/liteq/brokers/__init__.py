@@ -1,0 +1,41 @@
+"""Brokers: where jobs are kept. `connect(url)` gives the one for a URL, opened once a process."""
+
+import os
+
+from liteq import config
+from liteq.brokers.base import Store
+
+_open: dict[tuple[str, str], Store] = {}
+
+
+def current() -> Store:
+    """The broker that LITEQ_URL or LITEQ_DB name at this moment."""
+    return connect(config.broker_url())
+
+
+def connect(url: str) -> Store:
+    """The broker for this URL; the same object each time within a process.
+
+    `sqlite:///liteq.db` is relative to the working directory, `sqlite:////var/q.db` absolute,
+    `memory://NAME` lives in this process only. Raises ValueError for any other scheme.
+    """
+    key = (url, os.getcwd())
+    known = _open.get(key)
+    if known is None:
+        known = _open[key] = _make(url)
+    return known
+
+
+def _make(url: str) -> Store:
+    scheme, separator, rest = url.partition("://")
+    if scheme == "sqlite" and separator and rest.startswith("/"):
+        from liteq.brokers.sqlite import SqliteBroker
+
+        return SqliteBroker(url)
+    if scheme == "memory" and separator:
+        from liteq.brokers.memory import MemoryBroker
+
+        return MemoryBroker(url)
+    raise ValueError(
+        f"no broker for the URL {url!r}; use sqlite:///path/to/file.db (LITEQ_DB=path is short for it)"
+    )

@@ -1,0 +1,108 @@
+"""Lifecycle: every decision about a job's next state. Pure functions, no clock, no I/O.
+
+`f(job, facts, now) -> Change`. A broker applies a Change only while its receipt still holds.
+
+    begin      the broker's claim: pending → running, attempts + 1
+    settled    the way in for a worker: picks the rule by how the run ended
+    succeeded  running → done
+    failed     running → pending (attempts left) or failed (last attempt, or not worth a retry)
+    lost       the process or the worker died under it: pending at once, later with a wait, or failed
+    released   never began: pending again, and the attempt is given back
+    cancelled  running → cancelled
+"""
+
+from liteq.job import Attempt, Change, Job, Outcome
+
+
+def settled(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
+    """What the job becomes after this outcome; `wait` is the retry policy's answer, in seconds."""
+    if outcome.ending == "done":
+        return succeeded(job, outcome)
+    if outcome.ending == "released":
+        return released(job)
+    if outcome.ending == "cancelled":
+        return cancelled(job, outcome)
+    if outcome.ending == "lost":
+        return lost(job, outcome, wait, now)
+    return failed(job, outcome, wait, now)
+
+
+def succeeded(job: Job, outcome: Outcome) -> Change:
+    """Done, with its result."""
+    return Change(
+        job.id,
+        job.receipt,
+        "done",
+        job.attempt,
+        job.losses,
+        None,
+        outcome.result,
+        None,
+        outcome.started,
+        outcome.ended,
+    )
+
+
+def failed(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
+    """Round again after `wait` (or what the task itself asked for), or buried after the last run."""
+    if outcome.final or job.attempt > job.max_retries:
+        return _end(job, "failed", outcome)
+    after = wait if outcome.after is None else outcome.after
+    return _again(job, outcome, now + after)
+
+
+def lost(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
+    """The first loss goes round at once, so bystanders recover fast; a further one waits."""
+    job = job._replace(losses=job.losses + 1)
+    if job.at_most_once or job.attempt > job.max_retries:
+        return _end(job, "failed", outcome)
+    return _again(job, outcome, None if job.losses == 1 else now + wait)
+
+
+def released(job: Job) -> Change:
+    """Back at its old place as if it had not been claimed: the attempt is given back."""
+    return Change(job.id, job.receipt, "pending", job.attempt - 1, job.losses)
+
+
+def cancelled(job: Job, outcome: Outcome) -> Change:
+    """Ended on request, without retry."""
+    return _end(job, "cancelled", outcome)
+
+
+def _end(job: Job, status: str, outcome: Outcome) -> Change:
+    return Change(
+        id=job.id,
+        receipt=job.receipt,
+        status="failed" if status == "failed" else "cancelled",
+        attempts=job.attempt,
+        losses=job.losses,
+        error=outcome.error,
+        started=outcome.started,
+        ended=outcome.ended,
+        record=_record(job, outcome),
+    )
+
+
+def _again(job: Job, outcome: Outcome, due: float | None) -> Change:
+    return Change(
+        id=job.id,
+        receipt=job.receipt,
+        status="pending",
+        attempts=job.attempt,
+        losses=job.losses,
+        due=due,
+        error=outcome.error,
+        started=outcome.started,
+        record=_record(job, outcome),
+    )
+
+
+def _record(job: Job, outcome: Outcome) -> Attempt:
+    return Attempt(
+        job.attempt,
+        outcome.ending,
+        outcome.started,
+        outcome.ended,
+        outcome.error,
+        outcome.traceback,
+    )

@@ -1,0 +1,92 @@
+"""Registry: task name → definition. The only mutable global; filled by importing the user's code.
+
+What a task *is* stands here; how it is called is core's business, how it is run is the pools'.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from liteq.backoff import RetryPolicy
+from liteq.errors import DuplicateTask, TaskNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """All that the decorator was told about one task."""
+
+    name: str
+    function: Callable[..., Any]
+    is_async: bool
+    queue: str
+    max_retries: int
+    timeout: float | None
+    priority: int
+    retry: RetryPolicy
+    at_most_once: bool
+    arguments: Callable[[str], tuple[list[Any], dict[str, Any]]]  # payload text → call
+    result: Callable[[Any], str]  # returned value → JSON text
+
+
+_definitions: dict[str, Definition] = {}
+
+
+def register(definition: Definition) -> None:
+    """Make the task known under its name.
+
+    Importing the same file twice (as `__main__` and by name) adds nothing. Raises DuplicateTask
+    when another file's function has the name already.
+    """
+    known = _definitions.get(definition.name)
+    if known is not None and _origin(known) != _origin(definition):
+        raise DuplicateTask(
+            f"task name {definition.name!r} is taken by {_place(known)}; "
+            f"give {_place(definition)} a name of its own: @task(name=...)"
+        )
+    _definitions[definition.name] = definition
+
+
+def find(name: str) -> Definition:
+    """The definition under this name. Raises TaskNotFound naming what there is."""
+    known = _definitions.get(name)
+    if known is None:
+        have = ", ".join(sorted(_definitions)) or "none at all"
+        raise TaskNotFound(
+            f"no task named {name!r} is registered here (registered: {have}); "
+            "import its module, or load it with `liteq worker --app`"
+        )
+    return known
+
+
+def get(name: str) -> Definition | None:
+    """The definition under this name, or None."""
+    return _definitions.get(name)
+
+
+def definitions() -> list[Definition]:
+    """All definitions, by name."""
+    return [_definitions[name] for name in sorted(_definitions)]
+
+
+def queues() -> list[str]:
+    """The queues that the registered tasks go to by default, and "default" itself; sorted."""
+    return sorted({"default", *(definition.queue for definition in _definitions.values())})
+
+
+def forget(name: str) -> None:
+    """Take a name out again, for tests that define tasks of their own."""
+    _definitions.pop(name, None)
+
+
+def _origin(definition: Definition) -> str:
+    """The file a task was written in; in a REPL or a notebook, its module."""
+    code = getattr(definition.function, "__code__", None)
+    file = getattr(code, "co_filename", "")
+    return os.path.realpath(file) if os.path.exists(file) else definition.function.__module__
+
+
+def _place(definition: Definition) -> str:
+    code = getattr(definition.function, "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    return f"{definition.function.__module__}.{definition.function.__qualname__}{where}"
