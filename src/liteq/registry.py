@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liteq.backoff import RetryPolicy
+from liteq.codec import Codec
 from liteq.errors import DuplicateTask, TaskNotFound
 
 
@@ -25,8 +26,7 @@ class Definition:
     priority: int
     retry: RetryPolicy
     at_most_once: bool
-    arguments: Callable[[str], tuple[list[Any], dict[str, Any]]]  # payload text → call
-    result: Callable[[Any], str]  # returned value → JSON text
+    codec: Codec  # call and result ⇄ JSON text
 
 
 _definitions: dict[str, Definition] = {}
