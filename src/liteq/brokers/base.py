@@ -5,6 +5,7 @@ where the receipt still holds. Each hot verb takes a batch and is one atomic ste
 the store's own clock, so the verbs take durations, never deadlines.
 """
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +21,18 @@ from liteq.job import (
 )
 
 Returned = TypeVar("Returned")
+
+
+class Clock:
+    """What time it is; a broker has one, and tests give it another."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch: says which delayed jobs are due."""
+        return time.time()
+
+    def steady(self) -> float:
+        """Seconds that never jump, equal in all processes of a machine: says which leases hold."""
+        return time.monotonic()
 
 
 class Listener(Protocol):
@@ -45,7 +58,8 @@ class Broker(Protocol):
     """The hot path. Raises BrokerError and its kinds, never a driver's own errors."""
 
     url: str
-    supports: frozenset[str]  # promises kept beyond the verbs: "listen", "transaction"
+    clock: Clock
+    supports: frozenset[str]  # what not every broker can: "share" (other processes see the jobs)
 
     def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
         """Store the jobs, all or none; their ids, in order."""
