@@ -1,0 +1,256 @@
+"""Code blocks of Markdown pages, and a place to run them in as a reader would.
+
+A comment right before a block says what a reader would do with it:
+
+    <!-- test: file=tasks.py -->    save it under this name (`add=tasks.py`: at the end of that file)
+    <!-- test: continues -->        type it below the previous Python block
+    <!-- test: worker -->           run it while `liteq worker --app tasks.py` works
+    <!-- test: fails -->            it is meant to end with an error
+    <!-- test: skip: reason -->     nobody runs it, and why
+
+Without one, a Python block is a script of its own, and each line of a bash block is a command;
+`liteq worker` is seen to finish what is due, then ended by SIGTERM.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SHOWN_ONLY = {"text", "toml", "ini", "dockerfile", "yaml", "json", "console"}
+PATIENCE = 30.0  # seconds until something that ought to happen counts as never
+_FENCE = re.compile(
+    r"(?:^<!-- test: (?P<how>.*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: where it is, what it says, how it is to be tested."""
+
+    page: Path
+    line: int
+    heading: str
+    language: str
+    text: str
+    how: str
+
+    @property
+    def where(self):
+        return f"{self.page.name}:{self.line}"
+
+
+def read(page):
+    """All fenced blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    headings = _headings(text)
+    found = []
+    for match in _FENCE.finditer(text):
+        start = match.start("text")
+        before = [title for place, title in headings if place < start]
+        found.append(
+            Block(
+                page,
+                text.count("\n", 0, start) + 1,
+                before[-1] if before else "",
+                match["language"],
+                match["text"],
+                match["how"] or "",
+            )
+        )
+    assert text.count("```") == 2 * len(found), f"{page}: a fence is not closed or is indented"
+    return found
+
+
+def _headings(text):
+    inside = [match.span("text") for match in _FENCE.finditer(text)]
+    return [
+        (match.start(), match[1].strip("` "))
+        for match in _HEADING.finditer(text)
+        if not any(start <= match.start() < end for start, end in inside)
+    ]
+
+
+class Place:
+    """A working directory with nothing in it, and a shell without LiteQ settings."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("LITEQ_")
+        }
+        self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.environment["PYTHONIOENCODING"] = "utf-8"
+
+    @property
+    def database(self):
+        return Path(self.directory, self.environment.get("LITEQ_DB", "liteq.db"))
+
+    def write(self, name, text):
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def run(self, command, *, status=0):
+        """What a command prints, once it has ended by itself with this exit status."""
+        process = subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=2 * PATIENCE,
+            check=False,
+        )
+        assert process.returncode == status, f"{command} gave {process.returncode}\n{process.stdout}"
+        return process.stdout
+
+    def python(self, text, *, name="script.py", status=0):
+        """What a script prints, once it has ended by itself."""
+        self.write(name, text)
+        return self.run([sys.executable, name], status=status)
+
+    def rows(self, sql="SELECT * FROM tasks ORDER BY id", *values):
+        """Rows of the database here; none while there is no database."""
+        if not self.database.exists():
+            return []
+        with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as connection:
+            connection.row_factory = sqlite3.Row
+            try:
+                return connection.execute(sql, values).fetchall()
+            except sqlite3.OperationalError:  # created a moment ago, still without tables
+                return []
+
+    def due(self):
+        """How many jobs are to run now or are running."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        [[count]] = self.rows(
+            "SELECT count(*) FROM tasks WHERE status = 'running' "
+            "OR (status = 'pending' AND (run_at IS NULL OR run_at <= ?))",
+            now,
+        ) or [[0]]
+        return count
+
+    @contextlib.contextmanager
+    def working(self, command):
+        """While the body runs, so does this command; it must be alive then, and end by SIGTERM."""
+        output = self.directory / "worker.log"
+        with output.open("w", encoding="utf-8") as sink:
+            process = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=self.environment,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                until(lambda: self._at_work(process), f"{command} to start", output)
+                yield process
+                assert process.poll() is None, f"{command} ended early\n{output.read_text()}"
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(PATIENCE) == 0, f"{command}\n{output.read_text()}"
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+
+    def _at_work(self, process):
+        assert process.poll() is None, (self.directory / "worker.log").read_text()
+        return any(
+            str(process.pid) in str(tuple(row)) for row in self.rows("SELECT * FROM workers")
+        )
+
+    def work_off(self, command):
+        """Let a worker do all that is due, then stop it. Its log."""
+        with self.working(command):
+            until(lambda: self.due() == 0, f"{command} to do all that is due", self.log)
+        return self.log.read_text(encoding="utf-8")
+
+    @property
+    def log(self):
+        return self.directory / "worker.log"
+
+    def shell(self, line, *, status=0):
+        """Run one command line of a bash block."""
+        words = shlex.split(line, comments=True)
+        if not words:
+            return ""
+        if words[0] == "export":
+            name, _, value = words[1].partition("=")
+            self.environment[name] = value
+            return ""
+        if words[:2] == ["liteq", "worker"] and "--burst" not in words:
+            return self.work_off(words)
+        return self.run(["bash", "-c", line], status=status)
+
+
+def until(holds, what, log=None):
+    """Wait for something; fail, showing the log, when it never comes."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        said = f"\n{log.read_text()}" if log is not None and log.exists() else ""
+        assert time.monotonic() < deadline, f"waited in vain for {what}{said}"
+        time.sleep(0.05)
+
+
+class Reader:
+    """Somebody who follows a page from its top to its end."""
+
+    def __init__(self, directory):
+        self.place = Place(directory)
+        self.session = ""
+
+    def follow(self, page):
+        """Do what each block of the page asks for; errors name the block."""
+        for block in read(page):
+            try:
+                self.do(block)
+            except AssertionError as exc:
+                raise AssertionError(f"{block.where}\n{exc}") from exc
+
+    def do(self, block):
+        """Do what this block asks for."""
+        if block.how.startswith("skip:") or block.language in SHOWN_ONLY:
+            return
+        act = {"python": self._python, "bash": self._bash, "sql": self._sql}
+        assert block.language in act, f"nothing is known of language {block.language!r}"
+        act[block.language](block)
+
+    def _python(self, block):
+        how, _, name = block.how.partition("=")
+        if how == "file":
+            self.place.python(block.text, name=name)
+        elif how == "add":
+            path = self.place.directory / name
+            self.place.python(path.read_text(encoding="utf-8") + "\n\n" + block.text, name=name)
+        else:
+            self._script(block, how.split())
+
+    def _script(self, block, how):
+        self.session = self.session + "\n" + block.text if "continues" in how else block.text
+        background = contextlib.nullcontext()
+        if "worker" in how:
+            background = self.place.working(["liteq", "worker", "--app", "tasks.py"])
+        with background:
+            self.place.python(self.session, status=1 if "fails" in how else 0)
+
+    def _bash(self, block):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            self.place.shell(line, status=1 if block.how == "fails" else 0)
+
+    def _sql(self, block):
+        with contextlib.closing(sqlite3.connect(self.place.database, timeout=10)) as connection:
+            connection.executescript(block.text)
