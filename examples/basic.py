@@ -1,6 +1,6 @@
 """Basic: two tasks, one plain and one async; queue them, run them, read their results.
 
-    python examples/basic.py
+python examples/basic.py
 """
 
 import asyncio

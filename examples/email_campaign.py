@@ -1,6 +1,6 @@
 """Email campaign: bulk enqueue, retries that wait, a time limit, and a report at the end.
 
-    python examples/email_campaign.py
+python examples/email_campaign.py
 """
 
 import os

@@ -1,6 +1,6 @@
 """Monitoring: ask what is queued, what ran, what failed and who works.
 
-    python examples/monitoring.py
+python examples/monitoring.py
 """
 
 import os

@@ -1,6 +1,6 @@
 """Multiple queues: tasks go to queues by name, workers take the queues that you give them.
 
-    python examples/multiple_queues.py
+python examples/multiple_queues.py
 """
 
 import os

@@ -1,6 +1,6 @@
 """Priorities: what is urgent runs first, whatever was queued before it.
 
-    python examples/priorities.py
+python examples/priorities.py
 """
 
 import os

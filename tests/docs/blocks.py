@@ -2,7 +2,7 @@
 
 A comment right before a block says what a reader would do with it:
 
-    <!-- test: file=tasks.py -->    save it under this name (`add=tasks.py`: at the end of that file)
+    <!-- test: file=tasks.py -->    save it so (`add=tasks.py`: at the end of that file)
     <!-- test: continues -->        type it below the previous Python block
     <!-- test: worker -->           run it while `liteq worker --app tasks.py` works
     <!-- test: fails -->            it is meant to end with an error
@@ -114,7 +114,9 @@ class Place:
             timeout=2 * PATIENCE,
             check=False,
         )
-        assert process.returncode == status, f"{command} gave {process.returncode}\n{process.stdout}"
+        assert process.returncode == status, (
+            f"{command} ended with {process.returncode}\n{process.stdout}"
+        )
         return process.stdout
 
     def python(self, text, *, name="script.py", status=0):

@@ -91,7 +91,8 @@ def test_quick_start(place):
 @covers("3. Проверьте статус задачи 1")
 def test_status_of_a_failed_task_and_of_an_unknown_id(place):
     place.write(
-        "tasks.py", "from liteq import task\n@task(max_retries=0)\ndef bad():\n    raise KeyError(7)\n"
+        "tasks.py",
+        "from liteq import task\n\n@task(max_retries=0)\ndef bad():\n    {}[7]\n",
     )
     place.python("from tasks import bad\nbad.delay()")
     place.shell("liteq worker --app tasks.py")
@@ -106,14 +107,12 @@ def test_status_of_a_failed_task_and_of_an_unknown_id(place):
 @covers("Таймауты задач 1")
 def test_timeouts(place):
     place.write("tasks.py", SEED["Таймауты задач 1"])
-    place.python("from tasks import slow_task\nslow_task.delay()", name="first.py")
-    assert [row["timeout"] for row in place.rows()] == [30]
     place.python(
         "from tasks import slow_task\n"
-        "from liteq import JobId\n"
-        "JobId(1).cancel()\n"
+        "slow_task.delay().cancel()\n"
         "slow_task.options(timeout=1, max_retries=0).delay()"
     )
+    assert [row["timeout"] for row in place.rows()] == [30, 1]
 
     line = "liteq worker --app tasks.py --timeout 60"
     assert line in SEED["Таймауты задач 1"]
@@ -191,7 +190,7 @@ def test_settings_of_tasks(place):
 def test_a_worker_from_python(place, title):
     place.write(
         "tasks.py",
-        "from liteq import task\n@task(queue='emails')\ndef greet(name):\n    return f'hi {name}'\n",
+        "from liteq import task\n@task(queue='emails')\ndef greet(name):\n    return 'hi ' + name\n",
     )
     place.python("from tasks import greet\ngreet.delay('Ann')")
     place.write("work.py", "import tasks\n" + SEED[title])
