@@ -190,7 +190,7 @@ def test_settings_of_tasks(place):
 def test_a_worker_from_python(place, title):
     place.write(
         "tasks.py",
-        "from liteq import task\n@task(queue='emails')\ndef greet(name):\n    return 'hi ' + name\n",
+        "from liteq import task\n@task(queue='emails')\ndef greet(who):\n    return 'hi ' + who\n",
     )
     place.python("from tasks import greet\ngreet.delay('Ann')")
     place.write("work.py", "import tasks\n" + SEED[title])
