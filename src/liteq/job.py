@@ -39,7 +39,7 @@ class Job(NamedTuple):
     attempt: int  # this run's number, from 1
     max_retries: int
     timeout: float | None
-    receipt: str  # opaque, unique for each claim, ASCII, at most 63 bytes
+    receipt: str  # opaque, unique for each claim, ASCII, at most 56 bytes
     losses: int  # earlier runs that ended because their process or worker died
     at_most_once: bool
 

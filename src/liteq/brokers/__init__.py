@@ -5,7 +5,8 @@ import os
 from liteq import config
 from liteq.brokers.base import Store
 
-_open: dict[tuple[str, str], Store] = {}
+_open: dict[str, Store] = {}  # by the broker's own, absolute URL
+_asked: dict[tuple[str, str], Store] = {}  # by the URL as asked for, and the working directory
 
 
 def current() -> Store:
@@ -20,9 +21,10 @@ def connect(url: str) -> Store:
     `memory://NAME` lives in this process only. Raises ValueError for any other scheme.
     """
     key = (url, os.getcwd())
-    known = _open.get(key)
+    known = _asked.get(key)
     if known is None:
-        known = _open[key] = _make(url)
+        made = _make(url)
+        known = _asked[key] = _open.setdefault(made.url, made)
     return known
 
 

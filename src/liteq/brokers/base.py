@@ -59,15 +59,25 @@ class Broker(Protocol):
 
     url: str
     clock: Clock
+    payload_limit: int  # bytes, for encoded arguments and results
     supports: frozenset[str]  # what not every broker can: "share" (other processes see the jobs)
 
     def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
         """Store the jobs, all or none; their ids, in order."""
 
-    def claim(self, worker: str, queues: Sequence[str], limit: int, lease: float) -> list[Job]:
+    def claim(
+        self,
+        worker: str,
+        queues: Sequence[str],
+        limit: int,
+        lease: float,
+        skip: Collection[str] = (),
+    ) -> list[Job]:
         """Lease up to `limit` due jobs to `worker` for `lease` seconds, and count an attempt each.
 
         Highest priority over all the queues first, then oldest due. Paused queues give nothing.
+        Jobs of the task names in `skip` are passed over; a broker need not look further than the
+        first thousand jobs of a queue for others.
         """
 
     def beat(self, worker: WorkerInfo, receipts: Collection[str], lease: float) -> Verdict:

@@ -30,7 +30,6 @@ from liteq.job import (
 )
 from liteq.times import instant, stamp
 
-
 _DEPTH = 1000  # how many jobs of a queue a claim looks past for one of another task
 
 
