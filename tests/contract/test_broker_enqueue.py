@@ -41,10 +41,10 @@ def test_all_that_was_said_of_a_job_is_kept(broker):
     )
 
 
-def test_a_job_without_a_time_is_due_when_it_came(broker):
+def test_a_job_for_at_once_has_no_time(broker):
     [id] = put(broker)
 
-    assert broker.get(id).run_at == stamp(NOON)
+    assert broker.get(id).run_at is None
 
 
 def test_nothing_enqueued_is_nothing_stored(broker):

@@ -59,16 +59,28 @@ def test_a_revived_job_has_all_its_attempts_again(broker, clock):
         [job] = claim(broker)
         broker.finish([failed(job, wait=0, now=clock.wall())])
     assert broker.get(id).status == "failed"
-    clock.advance(100)
 
     assert broker.revive(Filter(ids=(id,))) == 1
 
     record = broker.get(id)
     assert (record.status, record.attempts, record.finished_at) == ("pending", 0, None)
-    assert record.run_at == stamp(NOON + 100)
+    assert record.run_at is None
     [job] = claim(broker)
     assert (job.attempt, job.losses, job.max_retries) == (1, 0, 1)
     assert len(broker.attempts(id)) == 2
+
+
+def test_a_revived_job_is_as_old_as_its_revival(broker, clock):
+    [revived] = put(broker)
+    broker.cancel(Filter())
+    clock.advance(10)
+    [before] = put(broker)
+    clock.advance(10)
+    broker.revive(Filter())
+    clock.advance(10)
+    [after] = put(broker)
+
+    assert [job.id for job in claim(broker)] == [before, revived, after]
 
 
 def test_a_job_cancelled_before_its_time_can_be_revived(broker):

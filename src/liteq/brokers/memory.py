@@ -37,7 +37,7 @@ class _Ready(NamedTuple):
     """A place in the line of a queue; the smallest is next."""
 
     rank: int  # the priority, negated
-    run_at: str
+    since: str
     id: int
 
 
@@ -57,6 +57,7 @@ class _Kept:
 
     record: JobRecord
     at_most_once: bool
+    since: str  # when it was, or will be, due: the older, the sooner its turn
     losses: int = 0
     receipt: str | None = None
     cancel: bool = False  # somebody wants this run stopped
@@ -213,7 +214,7 @@ class MemoryBroker:
                 line = self._due(name, stamp(now))
                 places = [place for place in line if self._counts(place)]
                 if places:
-                    oldest = min(place.run_at for place in places)
+                    oldest = min(place.since for place in places)
                     waits[name] = max(0.0, now - instant(oldest))
             return waits
 
@@ -255,10 +256,11 @@ class MemoryBroker:
             jobs = list(self._matching(which, "failed", "cancelled"))
             for kept in jobs:
                 kept.losses = 0
+                kept.since = now
                 kept.record = kept.record._replace(
                     status="pending",
                     attempts=0,
-                    run_at=now,
+                    run_at=None,
                     worker_id=None,
                     started_at=None,
                     finished_at=None,
@@ -320,7 +322,7 @@ class MemoryBroker:
             attempts=0,
             max_retries=job.max_retries,
             worker_id=None,
-            run_at=now if job.due is None else stamp(job.due),
+            run_at=None if job.due is None else stamp(job.due),
             created_at=now,
             started_at=None,
             finished_at=None,
@@ -328,7 +330,7 @@ class MemoryBroker:
             error=None,
             timeout=job.timeout,
         )
-        return _Kept(record, job.at_most_once)
+        return _Kept(record, job.at_most_once, record.run_at or now)
 
     def _line_up(self, kept: _Kept, *, ready: bool) -> None:
         """Put a pending job into its queue.
@@ -337,12 +339,11 @@ class MemoryBroker:
         """
         record = kept.record
         queue = self._queues.setdefault(record.queue, _Queue())
-        run_at = record.run_at or ""
         if ready:
-            kept.place = _Ready(-record.priority, run_at, record.id)
+            kept.place = _Ready(-record.priority, kept.since, record.id)
             heappush(queue.ready, kept.place)
         else:
-            kept.place = _Waiting(run_at, record.id)
+            kept.place = _Waiting(kept.since, record.id)
             heappush(queue.waiting, kept.place)
 
     def _open(self, queues: Sequence[str]) -> list[str]:
@@ -449,10 +450,12 @@ class MemoryBroker:
 
     def _back(self, kept: _Kept, *, attempts: int, due: float | None, error: str | None) -> None:
         """Pending again; or cancelled, if that was asked for while it ran."""
+        if due is not None:
+            kept.since = stamp(due)
         kept.record = kept.record._replace(
             status="pending",
             attempts=attempts,
-            run_at=kept.record.run_at if due is None else stamp(due),
+            run_at=kept.record.run_at if due is None else kept.since,
             worker_id=None,
             started_at=None,
             error=error or kept.record.error,
