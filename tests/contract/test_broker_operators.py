@@ -38,6 +38,7 @@ def test_a_running_job_is_asked_to_stop_and_runs_until_it_has(broker):
 
     assert broker.get(id).status == "running"
     assert broker.cancellations("w1") == [job.receipt]
+    assert broker.cancel(Filter(ids=(id,))) == 0
 
 
 def test_what_has_ended_is_not_cancelled(broker, mixed):

@@ -240,7 +240,7 @@ class MemoryBroker:
     def cancel(self, which: Filter) -> int:
         """Cancel pending jobs at once and ask for running ones to be stopped; how many."""
         with self._lock:
-            jobs = list(self._matching(which, "pending", "running"))
+            jobs = [kept for kept in self._matching(which, "pending", "running") if not kept.cancel]
             for kept in jobs:
                 if kept.record.status == "running":
                     kept.cancel = True

@@ -113,7 +113,8 @@ class SqliteBroker:
             connection.execute(sql.BEAT, self._beat_row(worker, lease))
             runs = connection.execute(sql.RUNS_OF, (worker.worker_id,)).fetchall()
             held = {receipt for _, receipt, _ in runs}
-            unknown = [(id, receipt) for id, receipt, _ in runs if receipt not in receipts]
+            now = times.stamp(self.clock.wall())
+            unknown = [(now, id, receipt) for id, receipt, _ in runs if receipt not in receipts]
             connection.executemany(sql.UNCLAIM, unknown)
         return Verdict(
             lost={receipt for receipt in receipts if receipt not in held},
@@ -180,8 +181,16 @@ class SqliteBroker:
     def oldest_due(self) -> dict[str, float]:
         """Per queue with due jobs: how many seconds its oldest one has waited."""
         now = self.clock.wall()
-        rows = self.database.run(lambda c: c.execute(sql.OLDEST_DUE).fetchall())
-        return {queue: max(0.0, now - place / 1e6) for queue, place in rows}
+        ready = self.database.run(lambda c: c.execute(sql.OLDEST_READY).fetchall())
+        others = self.database.run(
+            lambda c: c.execute(sql.OLDEST_NOT_YET_READY, (times.stamp(now),)).fetchall()
+        )
+        longest = {queue: max(0.0, now - place / 1e6) for queue, place in ready}
+        for queue, run_at in others:
+            wait = now - _foreign_instant(run_at, now)
+            if wait >= 0:
+                longest[queue] = max(wait, longest.get(queue, 0.0))
+        return longest
 
     def workers(self) -> list[WorkerInfo]:
         """The workers on record, and those only known from jobs they hold (as expired)."""
@@ -483,13 +492,14 @@ def _seconds(text: str | None) -> float:
 def _applied(connection: sqlite3.Connection, change: Change, now: float) -> bool:
     record = change.record
     if record is not None:
-        started, ended = times.stamp(record.started), times.stamp(record.ended)
+        ended = times.stamp(record.ended or now)
         connection.execute(
             sql.RECORD_ATTEMPT,
             (
                 record.attempt,
                 record.ending,
-                started,
+                _known(record.started),
+                ended,
                 ended,
                 record.error,
                 record.traceback,
@@ -511,13 +521,18 @@ def _applied(connection: sqlite3.Connection, change: Change, now: float) -> bool
                 change.attempts,
                 change.losses,
                 change.error,
-                times.stamp(change.started or 0.0),
-                times.stamp(change.ended or 0.0),
+                _known(change.started),
+                times.stamp(change.ended or now),
                 change.id,
                 change.receipt,
             ),
         )
     return cursor.rowcount == 1
+
+
+def _known(started: float | None) -> str | None:
+    """The stored text; None if whoever recovered the run did not know, for the claim's time."""
+    return times.stamp(started) if started else None
 
 
 def _purged(connection: sqlite3.Connection, ids: str) -> int:

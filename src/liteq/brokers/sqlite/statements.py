@@ -85,9 +85,12 @@ CANCELLED_RUNS_OF = RUNS_OF + " AND cancel = 1"
 HELD = f"""
 SELECT {JOB} FROM tasks WHERE status = 'running' AND status <> 'pending' AND worker_id IS ?
 """
+# Somebody may have asked to cancel the run meanwhile: that wins over another round, as in AGAIN.
 UNCLAIM = """
-UPDATE tasks SET status = 'pending', attempts = attempts - 1, worker_id = NULL,
-                 receipt = NULL, started_at = NULL WHERE id = ? AND receipt = ?
+UPDATE tasks SET status = iif(cancel, 'cancelled', 'pending'), finished_at = iif(cancel, ?, NULL),
+                 attempts = attempts - 1, worker_id = NULL, receipt = NULL, started_at = NULL,
+                 cancel = 0
+WHERE id = ? AND receipt = ?
 """
 
 DONE = """
@@ -96,14 +99,14 @@ UPDATE tasks SET status = 'done', result = ?, error = NULL, started_at = ?, fini
 WHERE id = ? AND receipt IS ?
 """
 ENDED = """
-UPDATE tasks SET status = ?, attempts = ?, losses = ?, error = ?, started_at = ?, finished_at = ?,
-                 receipt = NULL, cancel = 0
+UPDATE tasks SET status = ?, attempts = ?, losses = ?, error = ?,
+                 started_at = coalesce(?, started_at), finished_at = ?, receipt = NULL, cancel = 0
 WHERE id = ? AND receipt IS ?
 """
-# Somebody may have asked to cancel the run while it was failing: that wins over another round.
 AGAIN = """
 UPDATE tasks SET status = iif(cancel, 'cancelled', 'pending'), place = coalesce(?, place, 1),
-                 finished_at = iif(cancel, ?, NULL), attempts = ?, losses = ?, error = ?,
+                 finished_at = iif(cancel, ?, NULL), attempts = ?, losses = ?,
+                 error = coalesce(?, error),
                  run_at = coalesce(?, run_at), started_at = NULL, worker_id = NULL, receipt = NULL,
                  cancel = 0
 WHERE id = ? AND receipt IS ?
@@ -111,7 +114,8 @@ WHERE id = ? AND receipt IS ?
 RECORD_ATTEMPT = """
 INSERT INTO attempts (task_id, attempt, ending, worker_id, started_at, finished_at, error,
                       traceback)
-SELECT id, ?, ?, worker_id, ?, ?, ?, ? FROM tasks WHERE id = ? AND receipt IS ?
+SELECT id, ?, ?, worker_id, coalesce(?, started_at, ?), ?, ?, ?
+FROM tasks WHERE id = ? AND receipt IS ?
 """
 
 NEXT_DUE = "SELECT min(run_at) FROM tasks WHERE status = 'pending' AND place = 0"
@@ -133,8 +137,16 @@ SELECT queue, status, sum(n) FROM (
         WHERE status <> 'pending' GROUP BY status, queue)
 GROUP BY queue, status ORDER BY queue, status
 """
-OLDEST_DUE = """
-SELECT queue, min(run_at) FROM tasks WHERE status = 'pending' AND place > 0 GROUP BY queue
+OLDEST_READY = """
+SELECT queue, min(place) FROM tasks WHERE status = 'pending' AND place > 0 GROUP BY queue
+"""
+# Nobody has claimed since they came due, or since another program wrote them.
+OLDEST_NOT_YET_READY = """
+SELECT queue, min(run_at) FROM tasks WHERE status = 'pending' AND place = 0 AND run_at <= ?
+GROUP BY queue
+UNION ALL
+SELECT queue, min(coalesce(run_at, created_at)) FROM tasks
+WHERE status = 'pending' AND place IS NULL GROUP BY queue
 """
 WORKERS = """
 SELECT worker_id, coalesce(hostname, ''), coalesce(queues, ''), coalesce(concurrency, 0),
