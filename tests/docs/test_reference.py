@@ -1,0 +1,56 @@
+"""The reference stays in step with the code, and the names that `liteq` exports are pinned."""
+
+import re
+import runpy
+
+import pytest
+from blocks import ROOT
+
+import liteq
+
+GENERATOR = ROOT / "docs" / "generate.py"
+EXPORTS = re.compile(r"<!-- exports -->(.*?)<!-- end of exports -->", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return runpy.run_path(str(GENERATOR))["pages"]()
+
+
+@pytest.mark.parametrize("name", ["settings.md", "errors.md", "cli.md"])
+def test_a_page_says_what_the_code_says(pages, name):
+    written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+
+    assert written == pages[name], "say `make docs` and commit what it writes"
+
+
+def test_the_exported_names_are_those_on_record():
+    [listed] = EXPORTS.findall((ROOT / "docs/reference/api.md").read_text(encoding="utf-8"))
+
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(liteq.__all__)
+
+
+def test_every_exported_name_is_there():
+    assert [name for name in liteq.__all__ if not hasattr(liteq, name)] == []
+
+
+def test_the_readmes_tell_the_defaults():
+    defaults = liteq_settings()
+    for page in ("README.md", "README.ru.md"):
+        rows = re.findall(
+            r"\| `LITEQ_(\w+)` \| `([\w.]+)` \|", (ROOT / page).read_text(encoding="utf-8")
+        )
+        told = {name.lower(): value for name, value in rows if name != "DB"}
+        assert told == {name: defaults[name] for name in told}
+        assert len(told) >= 5
+
+
+def liteq_settings():
+    from liteq.config import Settings
+
+    return {
+        name: f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in (
+            (field, getattr(Settings(), field)) for field in Settings.__dataclass_fields__
+        )
+    }
