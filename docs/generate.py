@@ -37,8 +37,8 @@ Durations are in seconds. A setting comes from the argument (`Worker(lease=60)`)
 URL (`sqlite:///jobs.db?lease=60`), else from the environment (`LITEQ_LEASE=60`), else it is the
 default. It is read when it is used, never at import.
 
-`LITEQ_DB` names the database file (default `{config.DEFAULT_DB}`, relative to the working directory);
-`LITEQ_URL` names the broker by a URL and goes before it: `sqlite:///relative.db`,
+`LITEQ_DB` names the database file (default `{config.DEFAULT_DB}`, relative to the working
+directory); `LITEQ_URL` names the broker by a URL and goes before it: `sqlite:///relative.db`,
 `sqlite:////absolute/path.db`.
 
 | Setting | Variable | Default | |
@@ -78,11 +78,20 @@ All are in `liteq.errors`; those that programs often catch are in `liteq` as wel
 
 
 def cli_page() -> str:
-    """Each command with its arguments, out of the parser itself."""
-    parser = cli.parser()
-    parts = [f"{NOTE}\n# Command line\n\n`liteq COMMAND --help` says the same, with examples.\n"]
-    for name, command, summary in _commands(parser):
-        parts.append(f"\n## liteq {name}\n\n{summary}\n\n")
+    """Each command with its examples and arguments, out of the parser itself."""
+    parser = cli.build_parser()
+    parts = [
+        f"""{NOTE}
+# Command line
+
+`liteq COMMAND --help` says the same. {_text(parser.epilog)}
+
+Exit codes: 0 done, 1 nothing matched or something is at fault, 2 wrong usage.
+"""
+    ]
+    for name, command in _commands(parser):
+        parts.append(f"\n## liteq {name}\n\n{_text(command.description)}\n\n")
+        parts.append(f"```text\n{_examples(command)}\n```\n\n")
         parts.append("| Argument | |\n|---|---|\n" + "".join(_arguments(command)))
     return "".join(parts)
 
@@ -104,25 +113,40 @@ def _field_docs() -> Iterator[str]:
 
 def _commands(
     parser: argparse.ArgumentParser,
-) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}
-            for name, command in action.choices.items():
-                yield name, command, summaries.get(name, "").strip()
+            yield from action.choices.items()
+
+
+def _text(text: str | None) -> str:
+    """A help text as a paragraph, without what it says of `--help` itself."""
+    words = " ".join((text or "").split())
+    return words.removeprefix("liteq COMMAND --help explains a command and has examples. ")
+
+
+def _examples(command: argparse.ArgumentParser) -> str:
+    lines = (command.epilog or "").removeprefix("examples:\n").splitlines()
+    return "\n".join(line.strip() for line in lines)
 
 
 def _arguments(command: argparse.ArgumentParser) -> Iterator[str]:
     for action in command._actions:
-        if action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):
+        if isinstance(action, argparse._HelpAction):
             continue
-        names = ", ".join(f"`{name}`" for name in action.option_strings)
-        value = action.metavar or (action.dest.upper() if action.nargs != 0 else "")
+        value = action.metavar or action.dest.upper()
         if action.choices is not None:
             value = "|".join(map(str, action.choices))
-        what = f"{names} `{value}`" if names and value and action.nargs != 0 else names
-        text = " ".join((action.help or "").split()) % vars(action) if action.help else ""
-        yield f"| {what or f'`{value}`'} | {text} |\n".replace("`|`", "`\\|`")
+        takes = "" if action.nargs == 0 else f" {value}"
+        names = [f"{option}{takes}" for option in action.option_strings] or [str(value)]
+        what = ", ".join(f"`{name}`" for name in names).replace("|", "\\|")
+        yield f"| {what} | {_help(action)} |\n"
+
+
+def _help(action: argparse.Action) -> str:
+    text = " ".join((action.help or "").split())
+    text = text.replace(", here %(default)s", "")  # a page knows no machine
+    return text % vars(action)
 
 
 if __name__ == "__main__":

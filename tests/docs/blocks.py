@@ -243,15 +243,19 @@ class Reader:
 
     def _script(self, block, how):
         self.session = self.session + "\n" + block.text if "continues" in how else block.text
-        background = contextlib.nullcontext()
-        if "worker" in how:
-            background = self.place.working(["liteq", "worker", "--app", "tasks.py"])
-        with background:
+        with self._background(how):
             self.place.python(self.session, status=1 if "fails" in how else 0)
 
     def _bash(self, block):
-        for line in block.text.replace("\\\n", " ").splitlines():
-            self.place.shell(line, status=1 if block.how == "fails" else 0)
+        how = block.how.split()
+        with self._background(how):
+            for line in block.text.replace("\\\n", " ").splitlines():
+                self.place.shell(line, status=1 if "fails" in how else 0)
+
+    def _background(self, how):
+        if "worker" not in how:
+            return contextlib.nullcontext()
+        return self.place.working(["liteq", "worker", "--app", "tasks.py"])
 
     def _sql(self, block):
         with contextlib.closing(sqlite3.connect(self.place.database, timeout=10)) as connection:
