@@ -8,16 +8,17 @@ many arguments go by place and on the names of the others, so that is worked out
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from json import encoder as json_encoder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from liteq.errors import EncodingError, InvalidArguments, PayloadTooLarge
 
-if TYPE_CHECKING:  # what shapes imports costs 10 ms; the first call of a task pays it
-    from liteq.shapes import Shape, Unfit
+if TYPE_CHECKING:  # shapes costs some milliseconds to import; the first call of a task pays them
+    from liteq.shapes import Shape
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
+_TEXT = frozenset({str})
 _MOST_PLANS = 256  # a function of **kwargs may be called in endlessly many ways
 _SHOWN = 60  # characters of a value in a message
 
@@ -36,12 +37,11 @@ class _Facts(NamedTuple):
     signature: inspect.Signature
     label: str  # "send_email(to: str, subject: str)", for messages
     names: list[str]  # of the parameters that take arguments by place
-    shapes: "dict[str, Shape]"  # of all parameters, under their names
     rest: str  # the name of *args, or ""
     others: str  # the name of **kwargs, or ""
-    plain: bool  # all parameters are plain
+    shapes: "dict[str, Shape]"  # of all parameters
     returns: "Shape"
-    returns_plain: bool
+    riddles: dict[str, str]  # annotations that cannot be resolved, by parameter or "return"
 
 
 class Codec:
@@ -49,16 +49,16 @@ class Codec:
 
     The annotations are read at first use, when the names in them are surely defined. A parameter
     without one, or with one that cannot be resolved, takes what JSON itself can carry; a tuple
-    then arrives as a list.
+    then arrives as a list, and a subclass of str, int, float, list or dict as that.
     """
 
-    __slots__ = ("_function", "_known", "_plain", "_plans", "_returns_plain")
+    __slots__ = ("_function", "_known", "_plans", "_returns_plain")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._known: _Facts | None = None
         self._plans: dict[object, _Plan] = {}
-        self._plain = self._returns_plain = False  # until the annotations have been read
+        self._returns_plain = False  # until the annotations have been read
 
     def call_text(self, args: tuple[Any, ...], kwargs: dict[str, Any], limit: int) -> str:
         """`{"args": [...], "kwargs": {...}}`, at most `limit` bytes of UTF-8.
@@ -80,45 +80,35 @@ class Codec:
             text = _encode(call)
             size = len(text) if text.isascii() else len(text.encode())
         except (ValueError, RecursionError) as error:
-            raise self._unwritable_call(call, error) from None
+            raise self._unwritable(call, error) from None
         if size > limit:
-            raise _too_large(f"the arguments of {self._facts().label}", size, limit)
+            raise self._call_too_large(call, size, limit)
         return text
 
     def call(self, payload: str | None) -> tuple[list[Any], dict[str, Any]]:
         """The arguments again, rebuilt by the annotations.
 
         A payload that was written by hand may lack args or kwargs, or be empty. Raises
-        EncodingError naming what is wrong with it.
+        EncodingError for one that cannot be read, InvalidArguments for one that does not fit.
         """
-        if not payload:
-            return [], {}
-        try:
-            found = _decode(payload)
-            args, kwargs = found["args"], found["kwargs"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            args, kwargs = self._read_by_hand(payload)
-        if type(args) is not list or type(kwargs) is not dict:
-            args, kwargs = self._read_by_hand(payload)
-        if self._plain:
-            return args, kwargs
-        return self._loaded(args, kwargs)
+        args, kwargs = self._parts(payload)
+        arity = (len(args), *kwargs) if kwargs else len(args)
+        plan = self._plans.get(arity) or self._plan(arity, args, kwargs)
+        return (args, kwargs) if plan.plain else self._loaded(plan, args, kwargs)
 
     def result_text(self, value: Any, limit: int) -> str:
         """The result as JSON, at most `limit` bytes. Raises EncodingError, PayloadTooLarge."""
         if value is None:
             return "null"
-        if self._returns_plain and type(value) in _ATOMS:
-            plain = value
-        else:
-            plain = self._dumped_result(value)
+        if not (self._returns_plain and _is_flat(value)):
+            value = self._dumped_result(value)
         try:
-            text = _encode(plain)
+            text = _encode(value)
             size = len(text) if text.isascii() else len(text.encode())
         except (ValueError, RecursionError) as error:
-            raise EncodingError(f"{self._result_of()} {_complaint(error)}") from None
+            raise EncodingError(f"{self._result()} {_complaint(error)}") from None
         if size > limit:
-            raise _too_large(self._result_of(), size, limit)
+            raise _too_large(self._result(), size, limit)
         return text
 
     def result(self, text: str | None) -> Any:
@@ -129,136 +119,138 @@ class Codec:
             plain = _decode(text)
         except (ValueError, TypeError, RecursionError) as error:
             raise EncodingError(
-                f"{self._result_of()} is stored as {text!r:.{_SHOWN}}, which is not JSON: {error}"
+                f"{self._result()} is stored as {_shown(text)}, which is not JSON: {error}"
             ) from None
         returns = self._facts().returns
-        return self._load(returns, plain, self._result_of)
+        try:
+            return None if plain is None else returns.load(plain)
+        except Exception as error:  # the constructors are the user's; they may raise anything
+            raise _unreadable(self._result(), returns, plain, error) from error
 
     def _facts(self) -> _Facts:
         if self._known is None:
             self._known = _facts(self._function)
-            self._plain = self._known.plain
-            self._returns_plain = self._known.returns_plain
+            self._returns_plain = _all_plain([self._known.returns])
         return self._known
 
-    def _plan(self, arity: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Plan:
+    def _plan(self, arity: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Plan:
         """Check the call against the signature, and keep what was found for its like."""
         facts = self._facts()
         try:
             facts.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidArguments(f"{facts.label} cannot be called like this: {error}") from None
-        by_place = [self._place(index)[1] for index in range(len(args))]
-        by_name = {name: self._named(name)[1] for name in kwargs}
+        names = facts.names[: len(args)]
+        named = facts.shapes.keys() - {facts.rest, facts.others}
+        by_place = [facts.shapes[name] for name in names]
+        by_place += [facts.shapes[facts.rest] for _ in args[len(names) :]]
+        by_name = {name: facts.shapes[name if name in named else facts.others] for name in kwargs}
         plan = _Plan(_all_plain([*by_place, *by_name.values()]), by_place, by_name)
         if len(self._plans) >= _MOST_PLANS:
             self._plans.clear()
         self._plans[arity] = plan
         return plan
 
-    def _place(self, index: int) -> "tuple[str, Shape]":
-        """The name and the shape of the argument at this place."""
-        facts = self._facts()
-        if index < len(facts.names):
-            name = facts.names[index]
-            return name, facts.shapes[name]
-        return f"{facts.rest}[{index - len(facts.names)}]", _shape_of(facts, facts.rest)
+    def _dumped(
+        self, plan: _Plan, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        by_place: list[Any] = []
+        by_name: dict[str, Any] = {}
+        for shape, value in zip(plan.args, args, strict=True):
+            try:
+                by_place.append(None if value is None else shape.dump(value))
+            except Exception as error:  # a model's serializer is the user's
+                raise _unfit(self._argument(len(by_place)), value, error) from None
+        for name, value in kwargs.items():
+            try:
+                by_name[name] = None if value is None else plan.kwargs[name].dump(value)
+            except Exception as error:
+                raise _unfit(self._argument(name), value, error) from None
+        return {"args": by_place, "kwargs": by_name}
 
-    def _named(self, name: str) -> "tuple[str, Shape]":
-        facts = self._facts()
-        known = name in facts.shapes and name not in (facts.rest, facts.others)
-        return name, _shape_of(facts, name if known else facts.others)
-
-    def _dumped(self, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "args": [
-                self._dump(shape, value, lambda i=index: self._argument(self._place(i)[0]))
-                for index, (shape, value) in enumerate(zip(plan.args, args, strict=True))
-            ],
-            "kwargs": {
-                name: self._dump(plan.kwargs[name], value, lambda n=name: self._argument(n))
-                for name, value in kwargs.items()
-            },
-        }
-
-    def _loaded(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        facts = self._facts()
-        if facts.plain:
-            return args, kwargs
-        places = [(*self._place(index), value) for index, value in enumerate(args)]
-        names = [(*self._named(name), value) for name, value in kwargs.items()]
-        return (
-            [self._load(shape, value, lambda n=n: self._argument(n)) for n, shape, value in places],
-            {
-                n: self._load(shape, value, lambda n=n: self._argument(n))
-                for n, shape, value in names
-            },
-        )
+    def _loaded(
+        self, plan: _Plan, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        by_place: list[Any] = []
+        by_name: dict[str, Any] = {}
+        for shape, plain in zip(plan.args, args, strict=True):
+            try:
+                by_place.append(None if plain is None else shape.load(plain))
+            except Exception as error:  # the constructors are the user's
+                raise _unreadable(self._argument(len(by_place)), shape, plain, error) from error
+        for name, plain in kwargs.items():
+            shape = plan.kwargs[name]
+            try:
+                by_name[name] = None if plain is None else shape.load(plain)
+            except Exception as error:
+                raise _unreadable(self._argument(name), shape, plain, error) from error
+        return by_place, by_name
 
     def _dumped_result(self, value: Any) -> Any:
-        return self._dump(self._facts().returns, value, self._result_of)
-
-    def _dump(self, shape: "Shape", value: Any, what: Callable[[], str]) -> Any:
-        if value is None:
-            return None
+        returns = self._facts().returns
         try:
-            return shape.dump(value)
-        except EncodingError as error:
-            raise EncodingError(_misfit(what(), value, error)) from None
-        except (ValueError, RecursionError) as error:
-            raise EncodingError(f"{what()} {_complaint(error)}") from None
+            return returns.dump(value)
+        except Exception as error:  # as in _dumped
+            raise _unfit(self._result(), value, error) from None
 
-    def _load(self, shape: "Shape", plain: Any, what: Callable[[], str]) -> Any:
-        if plain is None:
-            return None
-        try:
-            return shape.load(plain)
-        except Exception as error:  # the constructors are the user's; they may raise anything
-            raise EncodingError(
-                f"{what()} cannot be rebuilt as {shape.name} from {plain!r:.{_SHOWN}}: {error}"
-            ) from error
-
-    def _argument(self, name: str) -> str:
-        return f"argument {name!r} of {self._facts().label}"
-
-    def _result_of(self) -> str:
-        return f"the result of task function {self._function.__name__!r}"
-
-    def _unwritable_call(self, call: dict[str, Any], error: Exception) -> EncodingError:
-        """What JSON refused at last, with the name of the argument that holds it."""
-        for name, plain in self._each(call):
-            try:
-                _encode(plain).encode()
-            except (ValueError, RecursionError) as culprit:
-                return EncodingError(f"{self._argument(name)} {_complaint(culprit)}")
-        return EncodingError(f"the arguments of {self._facts().label}: {_complaint(error)}")
-
-    def _each(self, call: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        for index, plain in enumerate(call["args"]):
-            yield self._place(index)[0], plain
-        yield from call["kwargs"].items()
-
-    def _read_by_hand(self, payload: str) -> tuple[list[Any], dict[str, Any]]:
-        """Args and kwargs of a payload that we did not write."""
+    def _parts(self, payload: str | None) -> tuple[list[Any], dict[str, Any]]:
+        """Args and kwargs as plain data."""
+        if not payload:
+            return [], {}
         try:
             found = _decode(payload)
         except (ValueError, TypeError, RecursionError) as error:
             raise self._malformed(payload, f"is not JSON ({error})") from None
-        if not isinstance(found, dict):
+        if type(found) is not dict:
             raise self._malformed(payload, "is not a JSON object")
+        args, kwargs = found.get("args"), found.get("kwargs")
+        if type(args) is list and type(kwargs) is dict:
+            return args, kwargs
         if found and not found.keys() & {"args", "kwargs"}:
             raise self._malformed(payload, "has neither args nor kwargs")
-        args, kwargs = found.get("args"), found.get("kwargs")
-        args, kwargs = [] if args is None else args, {} if kwargs is None else kwargs
-        if not isinstance(args, list):
+        if not isinstance(args, list | None):
             raise self._malformed(payload, "has args that are not a list")
-        if not isinstance(kwargs, dict):
+        if not isinstance(kwargs, dict | None):
             raise self._malformed(payload, "has kwargs that are not an object")
-        return args, kwargs
+        return args or [], kwargs or {}
+
+    def _argument(self, which: int | str) -> str:
+        """What to call the argument at this place, or of this name, in a message."""
+        facts = self._facts()
+        extra = which - len(facts.names) if isinstance(which, int) else -1
+        if extra >= 0:
+            return f"argument '{facts.rest}[{extra}]' of {self._title(facts.rest)}"
+        name = facts.names[which] if isinstance(which, int) else which
+        return f"argument {name!r} of {self._title(name if name in facts.shapes else facts.others)}"
+
+    def _result(self) -> str:
+        return f"the result of {self._title('return')}"
+
+    def _title(self, annotated: str) -> str:
+        """The function, and a word on what is annotated where that explains the trouble."""
+        riddle = self._facts().riddles.get(annotated)
+        doubt = f" (whose annotation {riddle} cannot be resolved)" if riddle else ""
+        return f"task function {_name(self._function)!r}{doubt}"
+
+    def _unwritable(self, call: dict[str, Any], error: Exception) -> EncodingError:
+        """What JSON refused at last, with the argument that holds it."""
+        for which, plain in _each(call):
+            try:
+                _encode(plain).encode()
+            except (ValueError, RecursionError) as culprit:
+                return EncodingError(f"{self._argument(which)} {_complaint(culprit)}")
+        return EncodingError(f"the call of {self._facts().label} {_complaint(error)}")
+
+    def _call_too_large(self, call: dict[str, Any], size: int, limit: int) -> PayloadTooLarge:
+        what = f"the call of {self._facts().label}"
+        by_size = sorted(_each(call), key=lambda each: len(_encode(each[1])))
+        if by_size:
+            what = f"{self._argument(by_size[-1][0])}, with the others,"
+        return _too_large(what, size, limit)
 
     def _malformed(self, payload: object, what: str) -> EncodingError:
         return EncodingError(
-            f"the payload {payload!r:.{_SHOWN}} of a job of {self._facts().label} {what}; "
+            f"the payload {_shown(payload)} for {self._facts().label} {what}; "
             'it should read {"args": [...], "kwargs": {...}}'
         )
 
@@ -267,55 +259,87 @@ def _facts(function: Callable[..., Any]) -> _Facts:
     from liteq import shapes
 
     try:
-        signature = inspect.signature(function)
+        signature = shapes.signature_of(function)
     except ValueError:  # some functions written in C do not tell
-        signature = inspect.signature(lambda *args, **kwargs: None)
-    parameters = signature.parameters.values()
+        signature = _ANY_CALL
     hints = shapes.hints_of(inspect.unwrap(function))
+    parameters = signature.parameters.values()
     by_name = {each.name: shapes.shape_of(hints.get(each.name, Any)) for each in parameters}
-    returns = shapes.shape_of(hints.get("return", Any))
     return _Facts(
         signature=signature,
-        label=f"{function.__name__}{signature.replace(return_annotation=inspect.Signature.empty)}",
+        label=f"{_name(function)}{signature.replace(return_annotation=inspect.Signature.empty)}",
         names=[each.name for each in parameters if each.kind in _BY_PLACE],
-        shapes=by_name,
         rest=next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), ""),
         others=next((each.name for each in parameters if each.kind is each.VAR_KEYWORD), ""),
-        plain=_all_plain(by_name.values()),
-        returns=returns,
-        returns_plain=_all_plain([returns]),
+        shapes=by_name,
+        returns=shapes.shape_of(hints.get("return", Any)),
+        riddles={name: text for name, text in _annotated(signature) if name not in hints},
     )
 
 
-def _shape_of(facts: _Facts, name: str) -> "Shape":
-    from liteq import shapes
+def _annotated(signature: inspect.Signature) -> "Iterator[tuple[str, str]]":
+    """The annotations as they are written, by parameter or "return"."""
+    for name, parameter in signature.parameters.items():
+        if parameter.annotation is not parameter.empty:
+            yield name, repr(parameter.annotation)
+    if signature.return_annotation is not signature.empty:
+        yield "return", repr(signature.return_annotation)
 
-    return facts.shapes.get(name, shapes.ANYTHING)
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
-def _all_plain(these: Any) -> bool:
+def _all_plain(these: "Sequence[Shape]") -> bool:
     from liteq.shapes import Plain
 
     return all(isinstance(each, Plain) for each in these)
 
 
-def _misfit(what: str, value: Any, error: "Unfit | EncodingError") -> str:
-    found = getattr(error, "value", value)
-    verb = "is" if found is value else "holds"
-    return f"{what} {verb} {error}"
+def _is_flat(value: Any) -> bool:
+    """Whether JSON surely carries it: an atom, or a dict of such. Others need a closer look."""
+    kind = type(value)
+    return kind in _ATOMS or (
+        kind is dict
+        and _TEXT.issuperset(map(type, value))
+        and _ATOMS.issuperset(map(type, value.values()))
+    )
+
+
+def _each(call: dict[str, Any]) -> "Iterator[tuple[int | str, Any]]":
+    yield from enumerate(call["args"])
+    yield from call["kwargs"].items()
+
+
+def _unfit(what: str, value: Any, error: Exception) -> EncodingError:
+    from liteq.shapes import Unfit
+
+    if not isinstance(error, Unfit):
+        return EncodingError(f"{what} {_complaint(error)}")
+    verb = "is" if error.value is value else "holds"
+    return EncodingError(f"{what} {verb} {error}")
+
+
+def _unreadable(what: str, shape: "Shape", plain: Any, error: Exception) -> EncodingError:
+    why = " ".join(str(error).split())  # pydantic speaks in several lines
+    return EncodingError(
+        f"{what} cannot be rebuilt as {shape.name} from {_shown(plain)}: "
+        f"{type(error).__name__}: {why}"
+    )
 
 
 def _complaint(error: Exception) -> str:
+    """What is wrong with a value, said of it, and what to do."""
     if isinstance(error, UnicodeEncodeError):
         return (
             f"holds {error.object[error.start]!r}, half of a surrogate pair, which is no text; "
-            "pass bytes, or decode the text with errors='replace'"
+            "pass bytes, or decode it with errors='replace'"
         )
     if isinstance(error, RecursionError):
         return "is nested too deeply, or holds itself; pass flatter data"
-    if "float" in str(error):
+    if "Out of range float" in str(error):
         return "holds nan or an infinity, for which JSON has no number; pass None or text"
-    return f"cannot be written as JSON: {error}; pass it as text"
+    return f"cannot be written as JSON ({type(error).__name__}: {error}); pass it as text"
 
 
 def _too_large(what: str, size: int, limit: int) -> PayloadTooLarge:
@@ -323,6 +347,11 @@ def _too_large(what: str, size: int, limit: int) -> PayloadTooLarge:
         f"{what} would take {size} bytes as JSON, and payload_limit is {limit}; "
         "store the data elsewhere and pass where it is"
     )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _decode(text: str) -> Any:
@@ -336,33 +365,29 @@ def _decode(text: str) -> Any:
     return _decoder.decode(text)  # space around it, or something wrong with it
 
 
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
 
 
-_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_decoder = json.JSONDecoder(parse_constant=_no_number)
-_scan = _decoder.scan_once
-_encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False)
-
-
-def _fast_encoder() -> Callable[[Any], str]:
-    """`_encoder.encode`, 1 µs faster: JSONEncoder makes its C machine anew for each call."""
-    if json_encoder.c_make_encoder is None:  # PyPy
-        return _encoder.encode
-    chunks = json_encoder.c_make_encoder(
-        None,
-        _encoder.default,
-        json_encoder.encode_basestring,
-        None,
-        ": ",
-        ", ",
-        False,
-        False,
-        False,
-    )
+def _fast_encode() -> Callable[[Any], str]:
+    """JSONEncoder.encode, 1 µs faster: that makes its C machine anew for each call."""
+    python = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False)
+    machine = getattr(json_encoder, "c_make_encoder", None)
+    if machine is None:  # PyPy
+        return python.encode
+    text = json_encoder.encode_basestring
+    chunks = machine(None, python.default, text, None, ": ", ", ", False, False, False)
     join = "".join
     return lambda plain: join(chunks(plain, 0))
 
 
-_encode = _fast_encoder()
+_ANY_CALL = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_scan: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
+_encode = _fast_encode()

@@ -9,52 +9,48 @@ business. `None` is never given to a shape: it travels as `null`, whatever the a
     timedelta                                        seconds
     UUID, Decimal, Path                              text
     bytes, bytearray                                 base64 text
-    Enum                                             its value, or its name if JSON has no such value
+    Enum                                             its value, or its name if that is no atom
     tuple, set, frozenset, deque                     list
     dataclass, NamedTuple, TypedDict, pydantic model object
     dict with keys that are not text                 object; its keys are text, or JSON in text
 """
 
-import base64
 import collections
 import collections.abc
 import dataclasses
-import datetime
-import decimal
 import enum
 import functools
 import inspect
 import json
 import os
-import pathlib
 import sys
 import types
 import typing
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol, TypeVar, Union
-
-from liteq.errors import EncodingError
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, Union
 
 ATOMS = frozenset({str, int, float, bool, type(None)})
-MAX_DEPTH = 100  # half of what the smallest of JSON's readers (Python, SQLite, browsers) can bear
+MAX_DEPTH = 100  # readers of JSON bear more (Python and SQLite about 1000), people do not
 
 
-class Unfit(EncodingError):
-    """A value that does not fit its shape. `why` and `remedy` are said of `value`."""
+class Unfit(ValueError):
+    """A value that does not fit its shape. The message is said of it: "is a set, which ..."."""
 
     def __init__(self, value: object, why: str, remedy: str) -> None:
         super().__init__(f"{a_kind(value)}{why}; {remedy}")
         self.value = value
-        self.why = why
-        self.remedy = remedy
 
 
 class Shape(Protocol):
-    """How values of one annotation travel."""
+    """How the values of one annotation travel."""
 
-    name: str  # of the type, for people
-    is_text: bool  # always a JSON string, so it can be an object's key as it is
+    @property
+    def name(self) -> str:
+        """The type's name, for people."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a value always becomes a JSON string, so that it can be a key as it is."""
 
     def fits(self, value: Any) -> bool:
         """Whether, at first sight, this is a value of the annotated type."""
@@ -80,6 +76,15 @@ def hints_of(annotated: Any) -> dict[str, Any]:
         return typing.get_type_hints(annotated)
     except Exception:  # an annotation may be any expression, so resolving it may raise anything
         return _hints_one_by_one(annotated)
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature, whether or not its annotations can be resolved."""
+    if sys.version_info >= (3, 14):  # pragma: no cover
+        from annotationlib import Format  # names may be known to type checkers only
+
+        return inspect.signature(function, annotation_format=Format.STRING)
+    return inspect.signature(function)
 
 
 def check(value: Any, depth: int = 0) -> None:
@@ -108,8 +113,7 @@ def a_kind(value: object) -> str:
     return f"an {name}" if name[0] in "aeiouAEIO" else f"a {name}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(NamedTuple):
     """What JSON carries as it is. The annotation is not enforced, only that JSON can carry it."""
 
     kinds: tuple[type, ...]
@@ -133,8 +137,7 @@ class Plain:
 ANYTHING = Plain((object,))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Leaf:
+class _Leaf(NamedTuple):
     """A type that becomes text or a number."""
 
     kind: type
@@ -153,14 +156,16 @@ class _Leaf:
     def dump(self, value: Any) -> Any:
         if not self.fits(value):
             raise _mismatch(value, self.name)
-        return self.write(value)
+        plain = self.write(value)
+        if type(value) is not self.kind:
+            self.read(plain)  # a subclass may have a form of its own: see it here, not there
+        return plain
 
     def load(self, plain: Any) -> Any:
         return self.read(plain)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Items:
+class _Items(NamedTuple):
     """A collection of items that are all alike."""
 
     kind: type
@@ -177,7 +182,8 @@ class _Items:
         return isinstance(value, self.kind)
 
     def dump(self, value: Any) -> Any:
-        if not isinstance(value, self.family) or hasattr(value, "_fields"):
+        is_kin = isinstance(value, self.family) and not hasattr(value, "_fields")
+        if not is_kin:
             raise _mismatch(value, self.name)
         return [_dump(self.item, each) for each in value]
 
@@ -185,8 +191,7 @@ class _Items:
         return self.build([_load(self.item, each) for each in _must_be(list, plain)])
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Fixed:
+class _Fixed(NamedTuple):
     """A tuple of known length."""
 
     items: tuple[Shape, ...]
@@ -208,8 +213,7 @@ class _Fixed:
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Mapping:
+class _Mapping(NamedTuple):
     """A mapping whose keys or values need rebuilding."""
 
     kind: type
@@ -266,7 +270,7 @@ class _Record:
     def _obstacle(self) -> str:
         """Why the fields alone cannot make one again, or nothing."""
         try:
-            inspect.signature(self.kind).bind(**dict.fromkeys(self._fields))
+            signature_of(self.kind).bind(**dict.fromkeys(self._fields))
         except TypeError as error:
             return str(error)
         return ""
@@ -321,8 +325,7 @@ class _TypedDict:
         return {name: way(shapes.get(name, ANYTHING), each) for name, each in members.items()}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Model:
+class _Model(NamedTuple):
     """A pydantic model, by its own rules; pydantic itself is never imported here."""
 
     kind: Any
@@ -351,8 +354,7 @@ class _Model:
         return self.kind.model_validate(plain)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Enum:
+class _Enum(NamedTuple):
     """An enumeration: its members by value, or by name where JSON has no such value."""
 
     kind: type[enum.Enum]
@@ -384,18 +386,18 @@ class _Union:
 
     is_text = False
 
-    def __init__(self, plain: Plain | None, others: Sequence[Shape]) -> None:
-        members: list[Shape] = [*([plain] if plain else []), *others]
+    def __init__(self, members: Sequence[Shape]) -> None:
         self.members = {_tag(member, members): member for member in members}
         self.name = " or ".join(member.name for member in members)
+        # Plain data comes last here: an IntEnum is an int, but an int is not an IntEnum.
+        self._dumpers = sorted(self.members.items(), key=lambda each: isinstance(each[1], Plain))
 
     def fits(self, value: Any) -> bool:
         return any(member.fits(value) for member in self.members.values())
 
     def dump(self, value: Any) -> Any:
         misfit = None
-        # Plain data comes last here: an IntEnum is an int, but an int is not an IntEnum.
-        for tag, member in sorted(self.members.items(), key=lambda each: each[0] == "$plain"):
+        for tag, member in self._dumpers:
             if not member.fits(value):
                 continue
             try:
@@ -407,21 +409,22 @@ class _Union:
         raise misfit or _mismatch(value, self.name)
 
     def load(self, plain: Any) -> Any:
+        if self._is_tagged(plain):
+            [(tag, inner)] = plain.items()
+            return _load(self.members[tag], inner)
         return self._read(plain)[1]
 
+    def _is_tagged(self, plain: Any) -> bool:
+        return isinstance(plain, dict) and len(plain) == 1 and plain.keys() <= self.members.keys()
+
     def _reader(self, plain: Any) -> str:
-        """The tag of the member that would take this; "" when none would."""
-        if isinstance(plain, dict) and len(plain) == 1 and plain.keys() <= self.members.keys():
-            return ""  # looks like a tag, so it needs one
+        """The tag of the member that would take this, were it not tagged; "" when none would."""
         try:
-            return self._read(plain)[0]
+            return "" if self._is_tagged(plain) else self._read(plain)[0]
         except ValueError:
             return ""
 
     def _read(self, plain: Any) -> tuple[str, Any]:
-        if isinstance(plain, dict) and len(plain) == 1 and plain.keys() <= self.members.keys():
-            [(tag, inner)] = plain.items()
-            return tag, _load(self.members[tag], inner)
         for tag, member in self.members.items():
             if isinstance(member, Plain) and not member.fits(plain):
                 continue
@@ -474,9 +477,9 @@ def _union(members: Sequence[Shape]) -> Shape:
     others = [each for each in flat if not isinstance(each, Plain)]
     if not others:
         return Plain(kinds)
-    if set(kinds) <= {type(None)}:  # None travels by itself
-        return others[0] if len(others) == 1 else _Union(None, others)
-    return _Union(Plain(kinds), others)
+    if not set(kinds) <= {type(None)}:  # None travels by itself
+        others.insert(0, Plain(kinds))
+    return others[0] if len(others) == 1 else _Union(others)
 
 
 def _tag(member: Shape, members: Sequence[Shape]) -> str:
@@ -515,8 +518,10 @@ def _class(kind: type) -> Shape:
     """The shape of a class; one for each, so that a record may hold its own kind."""
     if kind is float:
         return Plain((float, int), "float")
-    if kind in ATOMS or issubclass(kind, (list, dict)) and not typing.is_typeddict(kind):
-        return _TEXT if kind is str else Plain((kind,), kind.__name__)
+    if kind is str:
+        return _TEXT
+    if kind in ATOMS:
+        return Plain((kind,), kind.__name__)
     if issubclass(kind, enum.Enum):
         return _enum(kind)
     if dataclasses.is_dataclass(kind):
@@ -537,39 +542,59 @@ def _enum(kind: type[enum.Enum]) -> Shape:
 
 
 def _leaf(kind: type) -> Shape | None:
-    if issubclass(kind, datetime.datetime):
-        return _Leaf(kind, kind.isoformat, functools.partial(_moment, kind))
-    if issubclass(kind, datetime.date):
-        return _Leaf(kind, kind.isoformat, kind.fromisoformat, but=(datetime.datetime,))
-    if issubclass(kind, datetime.time):
-        return _Leaf(kind, kind.isoformat, functools.partial(_moment, kind))
-    if issubclass(kind, datetime.timedelta):
-        return _Leaf(kind, _seconds, lambda seconds: kind(seconds=seconds), is_text=False)
-    if issubclass(kind, (uuid.UUID, pathlib.PurePath)):
-        return _Leaf(kind, str, kind)
-    if issubclass(kind, decimal.Decimal):
-        return _Leaf(kind, str, lambda plain: kind(str(plain)))
-    if issubclass(kind, (bytes, bytearray)):
-        return _Leaf(kind, _base64, lambda text: kind(base64.b64decode(text, validate=True)))
-    if kind is os.PathLike:
-        return _Leaf(pathlib.PurePath, str, pathlib.Path)
+    """The shape of a kind of one of `_LEAVES`. Nothing is imported: who names it, has done so."""
+    for module, base, make in _LEAVES:
+        if module in sys.modules and issubclass(kind, getattr(sys.modules[module], base)):
+            return make(kind)
     return None
 
 
-def _moment(kind: Any, text: str) -> Any:
+def _moment(kind: Any) -> Shape:
+    return _Leaf(kind, kind.isoformat, functools.partial(_read_moment, kind))
+
+
+def _date(kind: Any) -> Shape:
+    moment: type = sys.modules["datetime"].datetime  # a date too, by inheritance only
+    return _Leaf(kind, kind.isoformat, kind.fromisoformat, but=(moment,))
+
+
+def _timedelta(kind: Any) -> Shape:
+    return _Leaf(kind, _seconds, lambda seconds: kind(seconds=seconds), is_text=False)
+
+
+def _bytes(kind: Any) -> Shape:
+    from base64 import b64decode, b64encode
+
+    return _Leaf(
+        kind,
+        lambda octets: b64encode(octets).decode("ascii"),
+        lambda text: kind(b64decode(text, validate=True)),
+    )
+
+
+def _decimal(kind: Any) -> Shape:
+    return _Leaf(kind, str, lambda plain: kind(str(plain)))
+
+
+def _by_text(kind: Any) -> Shape:
+    return _Leaf(kind, str, kind)
+
+
+def _path(kind: Any) -> Shape:
+    pathlib = sys.modules["pathlib"]
+    return _Leaf(pathlib.PurePath, str, pathlib.Path) if kind is os.PathLike else _by_text(kind)
+
+
+def _read_moment(kind: Any, text: str) -> Any:
     # Python 3.10 does not read the Z, which other programs write.
     return kind.fromisoformat(text[:-1] + "+00:00" if text[-1:] == "Z" else text)
 
 
-def _seconds(span: datetime.timedelta) -> float:
-    seconds = span.total_seconds()
-    if datetime.timedelta(seconds=seconds) != span:
-        raise Unfit(span, " of over 285 years, whose microseconds would be lost", "round it")
+def _seconds(span: Any) -> float:
+    seconds: float = span.total_seconds()
+    if type(span)(seconds=seconds) != span:
+        raise Unfit(span, " of centuries, whose microseconds would be lost", "round it to seconds")
     return seconds
-
-
-def _base64(octets: bytes) -> str:
-    return base64.b64encode(octets).decode("ascii")
 
 
 def _dump(shape: Shape, value: Any) -> Any:
@@ -608,7 +633,7 @@ def _key_refused(key: object) -> Unfit:
 
 
 def _mismatch(value: object, name: str) -> Unfit:
-    return Unfit(value, f", but its annotation says {name}", f"pass {name} or annotate it wider")
+    return Unfit(value, f", but its annotation says {name}", "pass that, or annotate it wider")
 
 
 def _too_deep(value: object) -> Unfit:
@@ -618,20 +643,22 @@ def _too_deep(value: object) -> Unfit:
 
 
 def _stranger(value: object) -> Unfit:
-    name = type(value).__name__
-    if isinstance(_class(type(value)), Plain):
-        remedy = f"pass plain data such as an id, or make {name} a dataclass and annotate it so"
+    kind = type(value)
+    if not isinstance(shape_of(kind), Plain):
+        remedy = f"annotate it as {kind.__name__} (or list[{kind.__name__}] ...) to have it rebuilt"
+    elif kind.__module__ == "builtins":
+        remedy = "pass plain data instead: text, numbers, lists, dicts"
     else:
-        remedy = f"annotate it as {name} (or list[{name}] ...) to have it rebuilt"
+        remedy = f"pass an id or plain data, or make {kind.__name__} a dataclass and annotate it so"
     return Unfit(value, ", which plain JSON cannot carry", remedy)
 
 
 def _hints_one_by_one(annotated: Any) -> dict[str, Any]:
     """Each hint by itself, so that one unknown name costs one annotation and not all."""
-    module = vars(sys.modules.get(annotated.__module__, typing))
+    module = vars(sys.modules.get(getattr(annotated, "__module__", ""), typing))
     space = getattr(annotated, "__globals__", module)
     hints: dict[str, Any] = {}
-    for name, hint in getattr(annotated, "__annotations__", {}).items():
+    for name, hint in _annotations(annotated).items():
         alone = types.SimpleNamespace(__annotations__={name: hint})
         try:
             hints |= typing.get_type_hints(alone, space)
@@ -640,6 +667,28 @@ def _hints_one_by_one(annotated: Any) -> dict[str, Any]:
     return hints
 
 
+def _annotations(annotated: Any) -> Mapping[str, Any]:
+    if sys.version_info >= (3, 14):  # pragma: no cover
+        import annotationlib
+
+        found: dict[str, Any] = annotationlib.get_annotations(
+            annotated, format=annotationlib.Format.FORWARDREF
+        )
+        return found
+    return getattr(annotated, "__annotations__", {})
+
+
+_LEAVES: tuple[tuple[str, str, Callable[[Any], Shape]], ...] = (
+    ("datetime", "datetime", _moment),
+    ("datetime", "date", _date),
+    ("datetime", "time", _moment),
+    ("datetime", "timedelta", _timedelta),
+    ("uuid", "UUID", _by_text),
+    ("decimal", "Decimal", _decimal),
+    ("pathlib", "PurePath", _path),
+    ("builtins", "bytes", _bytes),
+    ("builtins", "bytearray", _bytes),
+)
 _QUALIFIERS = ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar")
 _TEXT = Plain((str,), "str", is_text=True)
 _ITEMS: dict[Any, tuple[type, tuple[type, ...], Callable[[Any], Any]]] = {
