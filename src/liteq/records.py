@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from liteq import times
 from liteq.job import JobRecord
 
 
@@ -14,6 +15,14 @@ def as_dict(record: JobRecord) -> dict[str, Any]:
     columns = record._asdict()
     columns["result"] = _decoded(record.result)
     return columns
+
+
+def instant(text: str | None, otherwise: float) -> float:
+    """The stored time in seconds; `otherwise` where there is none, or none that can be read."""
+    try:
+        return otherwise if text is None else times.instant(text)
+    except ValueError:
+        return otherwise
 
 
 def _decoded(result: str | None) -> Any:

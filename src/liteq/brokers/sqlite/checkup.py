@@ -103,7 +103,9 @@ def _space(path: str) -> Finding:
     free = status.f_bavail * status.f_frsize
     said = f"{free / 1024**2:,.0f} MB free, the database takes {_size(path) / 1024**2:,.1f} MB"
     if free < _FULL_BYTES:
-        return fault("Disk space", said, "free some space, or purge jobs: liteq purge --status done")
+        return fault(
+            "Disk space", said, "free some space, or purge jobs: liteq purge --status done"
+        )
     if free < _TIGHT_BYTES:
         return warn("Disk space", said, "free some space soon")
     return ok("Disk space", said)
