@@ -1,0 +1,1 @@
+"""Pools: what runs jobs. They turn a Job into an Outcome and know no broker."""

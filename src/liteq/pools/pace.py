@@ -1,0 +1,45 @@
+"""Pace: how many jobs to have in hand, so that nobody waits for the next and none waits too long.
+
+Pure arithmetic over what it is told. A pool has as many jobs in hand as it has slots, and on top
+of that what it will begin within a moment, judged by how fast it went just now: none where jobs
+take seconds, hundreds where they take microseconds.
+"""
+
+AHEAD = 0.03  # seconds of work in hand beyond what runs: some rounds of the worker's loop
+MOST = 1000  # marks.ENTRIES must not be fewer
+_WINDOW = 0.02  # seconds over which the speed is measured
+
+
+class Pace:
+    """The pace of one lane of a pool."""
+
+    def __init__(self, slots: int):
+        self.slots = slots
+        self.in_hand = 0
+        self._rate = 0.0  # jobs a second
+        self._ended = 0
+        self._since = 0.0
+
+    def took(self, jobs: int) -> None:
+        """So many more are in hand."""
+        self.in_hand += jobs
+
+    def ended(self, jobs: int, now: float) -> None:
+        """So many have left our hands by this moment of the steady clock."""
+        self.in_hand -= jobs
+        self._ended += jobs
+        elapsed = now - self._since
+        if elapsed >= _WINDOW:
+            self._rate = (self._rate + self._ended / elapsed) / 2
+            self._ended, self._since = 0, now
+
+    def full(self) -> bool:
+        """Whether no slot is free."""
+        return self.in_hand >= self.slots
+
+    def room(self) -> int:
+        """How many more jobs to take; nothing until half is used up, so that batches are large."""
+        allowed = min(MOST, self.slots + int(self._rate * AHEAD * 2))
+        if self.in_hand >= self.slots and self.in_hand > allowed // 2:
+            return 0
+        return max(0, allowed - self.in_hand)

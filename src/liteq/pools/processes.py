@@ -1,0 +1,497 @@
+"""Processes: the pool of child processes, seen from the worker. Their own side is `child`.
+
+All children read their jobs from one socket per lane: whichever is free takes the next, so a
+short job never waits behind a long one while another slot is idle. Each child tells its outcomes
+on a stream of its own, and notes in its marks which runs it has begun: when it dies, that is what
+the runs are judged by.
+"""
+
+import contextlib
+import heapq
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple
+
+from liteq import registry
+from liteq.backoff import RetryPolicy
+from liteq.config import Settings
+from liteq.job import Job, Outcome
+from liteq.pools import child as inside
+from liteq.pools import marks, wire
+from liteq.pools.base import Limits, Watcher, over_time
+from liteq.pools.child import ASYNC, PLAIN, Seat
+from liteq.pools.marks import Marks
+from liteq.pools.pace import Pace
+
+logger = logging.getLogger("liteq.worker")
+
+_LANES = (PLAIN, ASYNC)
+_SETTLE = 0.25  # seconds: far longer than a live child takes from reading a job to marking it
+_RESPAWN = RetryPolicy("exponential", first=0.1, cap=5.0)
+_SEND_BUFFER = 1024 * 1024  # bytes asked of the kernel, for jobs on their way to the children
+
+
+class _InHand(NamedTuple):
+    job: Job
+    lane: int
+    limit: float | None  # seconds
+
+
+class _Child:
+    """One pool process and our ends of what connects us."""
+
+    def __init__(self, process: BaseProcess, results: list[socket.socket], marks_: Marks):
+        self.process = process
+        self.pid = process.pid or 0
+        self.results = results
+        self.streams = [wire.Stream(connection) for connection in results]
+        self.marks = marks_
+        self.born = time.monotonic()
+        self.executioner: str | None = None  # the receipt for which we killed it
+        self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
+
+
+class ProcessPool:
+    """Runs each plain function alone in a process, coroutines many to a process."""
+
+    def __init__(self, worker: str, concurrency: int, limits: Limits, settings: Settings):
+        self.slots = concurrency
+        self._worker = worker
+        self._limits = limits
+        self._settings = settings
+        definitions = registry.definitions()
+        self._has_async = any(definition.is_async for definition in definitions)
+        self._has_plain = not all(definition.is_async for definition in definitions)
+        self._lanes = [_Lane(concurrency), _Lane(concurrency * settings.async_limit)]
+        self._children: list[_Child] = []
+        self._in_hand: dict[str, _InHand] = {}
+        self._ended: list[Outcome] = []
+        self._deadlines: list[tuple[float, str]] = []  # a heap of (look at it then, receipt)
+        self._stopped: dict[str, float] = {}  # receipt → when it is to be killed
+        self._verdicts: dict[str, Outcome] = {}  # of runs whose process we have killed for it
+        self._missing: list[tuple[float, set[str]]] = []  # may have died unmarked; look again then
+        self._vacant: list[float] = []  # when a seat that fell empty is to be filled again
+        self._stillborn = 0
+        self._seats = 0
+        self._spills = 0
+        self._closing = False
+        self._method = _start_method(settings.start_method)
+
+    # ── what the worker calls ──
+
+    def start(self, watcher: Watcher) -> None:
+        """Open the lanes and start the processes."""
+        self._watcher = watcher
+        for lane in self._lanes:
+            lane.open()
+        for _ in range(self.slots):
+            self._seat_one()
+
+    def room(self) -> int:
+        """How many more jobs it would take now, whatever their kind but for `full_for`."""
+        plain, coroutine = (lane.pace for lane in self._lanes)
+        if not self._has_async:
+            return plain.room()
+        if not self._has_plain:
+            return coroutine.room()
+        if plain.full() or coroutine.full():  # then only the other kind is claimed
+            return max(plain.room(), coroutine.room())
+        return min(plain.room(), coroutine.room())
+
+    def full_for(self) -> Collection[str]:
+        """The names of plain tasks, or of coroutines, when only the other kind has free slots."""
+        if not (self._has_async and self._has_plain):
+            return ()
+        plain, coroutine = (lane.pace.full() for lane in self._lanes)
+        if plain == coroutine:
+            return ()
+        return [each.name for each in registry.definitions() if each.is_async == coroutine]
+
+    def put(self, jobs: Sequence[Job]) -> None:
+        """Run these, in this order as slots get free."""
+        now = time.monotonic()
+        for job in jobs:
+            definition = registry.get(job.name)
+            number = ASYNC if self._has_async and definition and definition.is_async else PLAIN
+            limit = job.timeout or self._limits.timeout
+            self._in_hand[job.receipt] = _InHand(job, number, limit)
+            if limit:
+                self._look_at(job.receipt, now + limit)
+            lane = self._lanes[number]
+            lane.pace.took(1)
+            lane.backlog.append(job.receipt)
+        for lane in self._lanes:
+            self._feed(lane)
+
+    def collect(self, ready: Collection[int]) -> list[Outcome]:
+        """The runs that ended, those of processes that died among them."""
+        for child in list(self._children):
+            for connection, stream in zip(child.results, child.streams, strict=True):
+                if connection.fileno() in ready:
+                    self._hear(stream)
+            if child.pidfd in ready or (child.pidfd < 0 and not child.process.is_alive()):
+                self._bury(child)
+        for lane in self._lanes:
+            if lane.backlog and lane.way_in.fileno() in ready:
+                self._feed(lane)
+        return self._counted()
+
+    def stop_run(self, receipt: str) -> None:
+        """Stop this run: by an exception inside, and by force if that does not end it."""
+        held = self._in_hand.get(receipt)
+        if held is None or receipt in self._stopped:
+            return
+        child = self._who_runs(receipt)
+        if child is None:
+            self._withdraw(receipt)
+            return
+        self._stopped[receipt] = time.monotonic() + self._settings.timeout_grace
+        if held.lane == PLAIN:
+            child.marks.order_stop(receipt)
+            os.kill(child.pid, signal.SIGALRM)
+        else:
+            with contextlib.suppress(OSError):
+                child.results[ASYNC].sendall(wire.order_frame("stop", receipt))
+
+    def take_back(self) -> list[Outcome]:
+        """What has not begun, as released."""
+        for lane in self._lanes:
+            for receipt in self._recalled(lane):
+                self._ended.append(Outcome(receipt, "released"))
+            lane.backlog.clear()
+        return self._counted()
+
+    def crowded(self) -> bool:
+        """Whether jobs have been waiting here, in vain, since the last call."""
+        return any([lane.crowded() for lane in self._lanes])
+
+    def tend(self) -> float:
+        """Kill what is over its limit, look for the missing, refill seats; seconds to the next."""
+        now = time.monotonic()
+        for receipt, kill_at in list(self._stopped.items()):
+            if receipt not in self._in_hand:
+                del self._stopped[receipt]
+            elif now >= kill_at:
+                self._kill_for(receipt, "cancelled", "Cancel: cancelled while it ran")
+        while self._deadlines and self._deadlines[0][0] <= now:
+            self._judge(heapq.heappop(self._deadlines)[1], now)
+        if self._missing and self._missing[0][0] <= now:
+            self._give_up(self._missing.pop(0)[1])
+        while self._vacant and self._vacant[0] <= now and not self._closing:
+            self._vacant.pop(0)
+            self._seat_one()
+        return self._rest(now)
+
+    def close(self) -> list[Outcome]:
+        """Let idle processes end, kill the others; what was cut off, as released."""
+        self._closing = True
+        idle = not self._in_hand
+        for lane in self._lanes:
+            lane.close()
+        deadline = time.monotonic() + (1.0 if idle else 0.0)
+        for child in self._children:
+            child.process.join(max(0.0, deadline - time.monotonic()))
+            if child.process.is_alive():
+                child.process.kill()
+                child.process.join()
+            for stream in child.streams:
+                self._hear(stream)
+            self._dispose(child)
+        self._children.clear()
+        self._ended += [Outcome(receipt, "released") for receipt in self._in_hand]
+        marks.remove_of(self._worker)
+        return self._counted()
+
+    # ── children ──
+
+    def _seat_one(self) -> None:
+        self._seats += 1
+        path = marks.path(self._worker, str(self._seats))
+        ours, theirs = zip(*(socket.socketpair() for _ in _LANES), strict=True)
+        seat = Seat(
+            jobs=(self._lanes[PLAIN].way_out, self._lanes[ASYNC].way_out),
+            results=(theirs[PLAIN], theirs[ASYNC]),
+            marks_path=path,
+            limits=self._limits,
+            async_limit=self._settings.async_limit,
+            has_async=self._has_async,
+            max_jobs=self._settings.max_jobs,
+            max_memory_mb=self._settings.max_memory_mb,
+            memory_limit_mb=self._settings.memory_limit_mb,
+            parent=os.getpid(),
+            modules=() if self._method == "fork" else _modules(),
+        )
+        note = Marks(path)  # before the process, so that it can be read whatever happens
+        strangers = self._our_ends(ours) if self._method == "fork" else []
+        process = multiprocessing.get_context(self._method).Process(
+            target=inside.main, args=(seat, strangers), name=f"liteq-{self._seats}"
+        )
+        process.start()
+        for end in theirs:
+            end.close()
+        child = _Child(process, list(ours), note)
+        self._children.append(child)
+        for connection in child.results:
+            self._watcher.watch(connection.fileno())
+        if child.pidfd >= 0:
+            self._watcher.watch(child.pidfd)
+
+    def _our_ends(self, ours: Iterable[socket.socket]) -> list[socket.socket]:
+        """The ends that a forked child gets a copy of, and must not hold open."""
+        others = [connection for child in self._children for connection in child.results]
+        return [*ours, *others, *(lane.way_in for lane in self._lanes)]
+
+    def _bury(self, child: _Child) -> None:
+        """Hear its last words, judge what it was running, and see to a successor."""
+        child.process.join()
+        for stream in child.streams:
+            self._hear(stream)
+        victims = [receipt for receipt in child.marks.receipts() if receipt in self._in_hand]
+        how = _how_it_ended(child.process.exitcode or 0)
+        for receipt in victims:
+            self._ended.append(self._fate(receipt, child, how))
+        if victims or child.process.exitcode:
+            logger.warning(
+                "pool process %d %s; it was running %d job(s)",
+                child.pid,
+                how,
+                len(victims),
+                extra={"pid": child.pid},
+            )
+        self._children.remove(child)
+        self._dispose(child)
+        self._search()
+        early = time.monotonic() - child.born < 1.0 and not victims and child.process.exitcode
+        self._stillborn = self._stillborn + 1 if early else 0
+        wait = _RESPAWN.wait(self._stillborn) if self._stillborn else 0.0
+        self._vacant.append(time.monotonic() + wait)
+        self._vacant.sort()
+
+    def _fate(self, receipt: str, child: _Child, how: str) -> Outcome:
+        """What became of a run whose process is gone."""
+        if receipt in self._verdicts:
+            return self._verdicts.pop(receipt)
+        if child.executioner is not None:  # killed for the sake of another run
+            return Outcome(receipt, "released")
+        now = time.time()
+        began = child.marks.begun(receipt) or time.monotonic()
+        started = now - (time.monotonic() - began)
+        return Outcome(receipt, "lost", started, now, error=f"the pool process {how} while it ran")
+
+    def _dispose(self, child: _Child) -> None:
+        for connection in child.results:
+            self._watcher.unwatch(connection.fileno())
+            connection.close()
+        if child.pidfd >= 0:
+            self._watcher.unwatch(child.pidfd)
+            os.close(child.pidfd)
+        child.marks.remove()
+        child.process.close()
+
+    def _who_runs(self, receipt: str) -> _Child | None:
+        return next((c for c in self._children if c.marks.begun(receipt) is not None), None)
+
+    # ── limits ──
+
+    def _look_at(self, receipt: str, began: float) -> None:
+        heapq.heappush(self._deadlines, (began + self._settings.timeout_grace, receipt))
+
+    def _judge(self, receipt: str, now: float) -> None:
+        """Kill the process of a run that is over its limit and grace; or look again later."""
+        held = self._in_hand.get(receipt)
+        if held is None or not held.limit:
+            return
+        child = self._who_runs(receipt)
+        began = None if child is None else child.marks.begun(receipt)
+        if began is None:
+            self._look_at(receipt, now + held.limit)
+        elif now < began + held.limit + self._settings.timeout_grace:
+            self._look_at(receipt, began + held.limit)
+        else:
+            error = over_time(held.limit)
+            self._kill_for(receipt, "timeout", f"TaskTimeout: {error}, by killing its process")
+
+    def _kill_for(self, receipt: str, ending: str, error: str) -> None:
+        self._stopped.pop(receipt, None)
+        child = self._who_runs(receipt)
+        if child is None or child.executioner is not None:
+            return
+        now, began = time.time(), child.marks.begun(receipt) or time.monotonic()
+        started = now - (time.monotonic() - began)
+        self._verdicts[receipt] = Outcome(
+            receipt,
+            "timeout" if ending == "timeout" else "cancelled",
+            started,
+            now,
+            error=error,
+        )
+        child.executioner = receipt
+        child.process.kill()
+
+    def _withdraw(self, receipt: str) -> None:
+        """Take out a run that has not begun, and cancel it."""
+        for lane in self._lanes:
+            receipts = self._recalled(lane)
+            if receipt in receipts:
+                receipts.remove(receipt)
+                self._ended.append(
+                    Outcome(receipt, "cancelled", error="Cancel: cancelled before it ran")
+                )
+            lane.backlog = deque(receipts)
+            self._feed(lane)
+
+    # ── jobs on their way ──
+
+    def _feed(self, lane: "_Lane") -> None:
+        """Send what the kernel will take; the rest when it has room again."""
+        while lane.backlog:
+            held = self._in_hand.get(lane.backlog[0])
+            if held is not None:
+                self._spills += 1
+                spill = marks.path(self._worker, f"job{self._spills}")
+                if not lane.send(wire.job_message(held.job, spill)):
+                    self._watcher.watch(lane.way_in.fileno(), write=True)
+                    lane.watched = True
+                    return
+            lane.backlog.popleft()
+        if lane.watched:
+            self._watcher.unwatch(lane.way_in.fileno())
+            lane.watched = False
+
+    def _recalled(self, lane: "_Lane") -> list[str]:
+        """What no child has read yet, in order, taken out of the lane."""
+        sent = [job.receipt for job in lane.drain()]
+        return [receipt for receipt in (*sent, *lane.backlog) if receipt in self._in_hand]
+
+    def _hear(self, stream: wire.Stream) -> None:
+        for fields in stream.read():
+            self._ended.append(Outcome._make(fields))
+
+    def _search(self) -> None:
+        """A child may die between reading a job and marking it: then nobody has the job."""
+        for lane in self._lanes:
+            lane.backlog = deque(self._recalled(lane))
+        waiting = {receipt for lane in self._lanes for receipt in lane.backlog}
+        missing = set(self._in_hand) - waiting - self._begun()
+        if missing:
+            self._missing.append((time.monotonic() + _SETTLE, missing))
+        for lane in self._lanes:
+            self._feed(lane)
+
+    def _give_up(self, missing: set[str]) -> None:
+        for receipt in (missing & set(self._in_hand)) - self._begun():
+            self._ended.append(Outcome(receipt, "released"))
+
+    def _begun(self) -> set[str]:
+        return {receipt for child in self._children for receipt in child.marks.receipts()}
+
+    def _counted(self) -> list[Outcome]:
+        """The outcomes at hand, each run once, and taken off the books."""
+        ended, self._ended = self._ended, []
+        outcomes, numbers = [], [0] * len(_LANES)
+        for outcome in ended:
+            held = self._in_hand.pop(outcome.receipt, None)
+            if held is not None:
+                numbers[held.lane] += 1
+                outcomes.append(outcome)
+        now = time.monotonic()
+        for lane, number in zip(self._lanes, numbers, strict=True):
+            if number:
+                lane.pace.ended(number, now)
+                lane.moved = True
+        return outcomes
+
+    def _rest(self, now: float) -> float:
+        moments = [now + 60.0, *self._vacant[:1], *self._stopped.values()]
+        if self._deadlines:
+            moments.append(self._deadlines[0][0])
+        if self._missing:
+            moments.append(self._missing[0][0])
+        return max(0.0, min(moments) - now)
+
+
+class _Lane:
+    """The way of one kind of jobs to the children: a backlog here, then the kernel's queue."""
+
+    def __init__(self, slots: int):
+        self.pace = Pace(slots)
+        self.backlog: deque[str] = deque()
+        self.watched = False
+        self.moved = False
+
+    def open(self) -> None:
+        """Make the sockets; the children read from `way_out`, and so do we to recall jobs."""
+        self.way_in, self.way_out = socket.socketpair(socket.AF_UNIX, wire.MESSAGES)
+        self.way_in.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+
+    def send(self, message: bytes) -> bool:
+        """Whether the kernel had room for it."""
+        try:
+            self.way_in.send(message, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno == 55:  # ENOBUFS, which is how macOS says the same
+                return False
+            raise
+        return True
+
+    def drain(self) -> list[Job]:
+        """The jobs that nobody has read yet."""
+        jobs, buffer = [], bytearray(2 * wire.LARGEST)
+        while True:
+            try:
+                size = self.way_out.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return jobs
+            if not size:
+                return jobs
+            jobs.append(wire.read_job(memoryview(buffer)[:size]))
+
+    def crowded(self) -> bool:
+        """Whether more is in hand than runs, and nothing has ended since the last call."""
+        moved, self.moved = self.moved, False
+        return not moved and self.pace.in_hand > self.pace.slots
+
+    def close(self) -> None:
+        """No more jobs: idle children see the end of the lane and go."""
+        self.way_in.close()
+        self.way_out.close()
+
+
+def _start_method(wanted: str) -> str:
+    """fork shares the app's memory and starts in milliseconds, but not with other threads about."""
+    if wanted != "auto":
+        return wanted
+    return "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
+
+
+def _modules() -> list[str]:
+    """What a process that was not forked must import to know the tasks."""
+    names = {definition.function.__module__ for definition in registry.definitions()}
+    return sorted(names - {"__main__"})
+
+
+def _how_it_ended(status: int) -> str:
+    """The exit status in words."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    hint = {
+        "SIGKILL": " (by a person, or by the kernel for want of memory)",
+        "SIGSEGV": " (a crash in C code)",
+        "SIGABRT": " (C code gave up)",
+    }
+    return f"was killed by {name}{hint.get(name, '')}"

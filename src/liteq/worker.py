@@ -1,0 +1,554 @@
+"""Worker: settle what ended, fill what is free, beat, rest; until told to stop.
+
+It decides no job's fate (lifecycle does), runs none (the pool does) and stores none (the broker
+does). One thread, one loop, one selector; whatever may wake it is a descriptor in there.
+
+    while not over:
+        settle   outcomes → lifecycle → broker.finish
+        fill     broker.claim → pool.put
+        tend     heartbeat, dead workers' jobs, cancellations, limits, pruning
+        rest     until a run ends, somebody rings, or the next of these is due
+"""
+
+import logging
+import os
+import random
+import secrets
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Literal, TypeVar
+
+from liteq import backoff, brokers, lifecycle, machine, registry
+from liteq.backoff import RetryPolicy
+from liteq.brokers.base import Store
+from liteq.config import Settings, settings
+from liteq.errors import BrokerCorrupt, BrokerError, SchemaTooNew, TaskTimeout
+from liteq.job import Change, Job, Outcome, WorkerInfo
+from liteq.pools import marks
+from liteq.pools.base import Limits, Pool
+
+logger = logging.getLogger("liteq.worker")
+
+TICK = 0.5  # seconds between looks at what nobody rings for: a dead worker is found within 1
+_PRUNE_EVERY = 60.0
+_PRUNE_BATCH = 500
+_TROUBLE = RetryPolicy("exponential", first=0.1, cap=5.0, jitter=0.5)
+_Returned = TypeVar("_Returned")
+PoolName = Literal["processes", "threads", "inline"]
+
+
+class Worker:
+    """Runs the jobs of some queues. `run()` blocks until `stop()`, SIGTERM or SIGINT.
+
+    `queues`: all queues that the registered tasks name, if not given. `concurrency`: how many
+    processes (or threads) run side by side, by default one for each processor. `task_timeout`: the
+    time limit in seconds of tasks that have none of their own. `burst`: stop when nothing is due.
+    `url`: another broker than LITEQ_URL or LITEQ_DB. Further arguments are fields of
+    config.Settings. Raises ValueError for what makes no sense.
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        task_timeout: float | None = None,
+        *,
+        pool: PoolName = "processes",
+        burst: bool = False,
+        url: str | None = None,
+        **options: Any,
+    ):
+        if isinstance(queues, str):
+            raise ValueError(f"queues={queues!r} is a text; give a list of names: [{queues!r}]")
+        self.queues = tuple(dict.fromkeys(queues if queues is not None else registry.queues()))
+        self.concurrency = (os.cpu_count() or 1) if concurrency is None else concurrency
+        self.task_timeout = task_timeout
+        self.burst = burst
+        self.worker_id = f"{_short_host()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._pool_name = pool
+        self._url = url
+        self._settings = settings(**options)
+        self._stop_asked = 0
+        self._check()
+
+    def run(self) -> None:
+        """Run jobs until stopped; then hand back what has not ended within the grace.
+
+        Raises BrokerCorrupt, SchemaTooNew or the broker's other errors at the start if it cannot
+        be used at all; later faults of the broker are waited out.
+        """
+        broker = brokers.connect(self._url) if self._url else brokers.current()
+        broker.count()  # a broker that cannot be used is better known now
+        self._wake_read, self._wake_write = socket.socketpair()
+        try:
+            with self._signals():
+                _Run(self, broker, self._settings, _pool(self, broker, self._settings)).go()
+        finally:
+            self._wake_read.close()
+            self._wake_write.close()
+
+    def stop(self) -> None:
+        """Ask the worker to stop; from any thread. A second time: at once."""
+        self._stop_asked += 1
+        try:
+            self._wake_write.send(b"!")
+        except (AttributeError, OSError):  # not running (any more)
+            return
+
+    def _check(self) -> None:
+        if not self.queues or not all(self.queues):
+            raise ValueError(f"queues={list(self.queues)!r}: name at least one, and none empty")
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency={self.concurrency!r} must be at least 1")
+        if self.task_timeout is not None and not 0 < self.task_timeout < float("inf"):
+            raise ValueError(f"task_timeout={self.task_timeout!r} must be more than 0 seconds")
+        if self._pool_name not in ("processes", "threads", "inline"):
+            raise ValueError(f"pool={self._pool_name!r}: use processes, threads or inline")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop us, where we are the main thread and may say so."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            self.stop()
+
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, on_signal) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+
+class _Run:
+    """One life of a worker, from start to stop."""
+
+    def __init__(self, worker: Worker, broker: Store, settings: Settings, pool: Pool):
+        self._worker = worker
+        self._id = worker.worker_id
+        self._queues = worker.queues
+        self._broker = broker
+        self._settings = settings
+        self._pool = pool
+        self._selector = selectors.DefaultSelector()
+        self._ready: set[int] = set()
+        self._jobs: dict[str, Job] = {}  # in hand, by receipt
+        self._changes: list[Change] = []  # not accepted by the broker yet
+        self._dropped: set[str] = set()  # lost leases: their outcomes are nobody's business
+        self._neighbours: list[WorkerInfo] = []
+        self._more = True  # the last claim got all that it asked for
+        self._next_beat = self._next_tick = self._next_prune = 0.0
+        self._next_pool = 0.0
+        self._due = float("inf")  # when the next delayed job is due, steady clock
+        self._troubles = 0
+        self._trouble_until = 0.0
+        self._stopping_since: float | None = None
+        self._started = time.time()
+
+    def go(self) -> None:
+        """Start, loop, and leave nothing behind."""
+        self._watch(self._worker._wake_read.fileno())
+        self._pool.start(self)
+        self._say_hello()
+        self._listener = self._broker.listen(self._queues)
+        self._watch(self._listener.fileno())
+        try:
+            while not self._over():
+                self._settle()
+                self._tend()
+                self._fill()
+                self._rest()
+        finally:
+            self._leave()
+
+    # ── the selector, as the pool sees it ──
+
+    def watch(self, descriptor: int, write: bool = False) -> None:
+        """Wake up when this may be read, or else written."""
+        events = selectors.EVENT_WRITE if write else selectors.EVENT_READ
+        if descriptor not in self._selector.get_map():
+            self._selector.register(descriptor, events)
+
+    def unwatch(self, descriptor: int) -> None:
+        """No longer."""
+        if descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)
+
+    _watch = watch
+
+    # ── settle ──
+
+    def _settle(self) -> None:
+        self._take(self._pool.collect(self._ready))
+        self._flush()
+
+    def _take(self, outcomes: Collection[Outcome]) -> None:
+        """Turn outcomes into changes."""
+        now = self._broker.clock.wall()
+        for outcome in outcomes:
+            job = self._jobs.pop(outcome.receipt, None)
+            if job is None:
+                continue
+            if outcome.receipt in self._dropped:
+                self._dropped.discard(outcome.receipt)
+                continue
+            if outcome.ending == "done":
+                change = lifecycle.succeeded(job, outcome)
+            else:
+                wait, final = _retry(job, outcome)
+                change = lifecycle.settled(job, outcome._replace(final=final), wait, now)
+            self._changes.append(change)
+            _report(job, outcome, change, now)
+
+    def _flush(self) -> None:
+        """Have the broker apply the changes; kept and tried again if it cannot just now."""
+        if not self._changes or time.monotonic() < self._trouble_until:
+            return
+        changes = self._changes
+        accepted = self._trying(lambda: self._broker.finish(changes))
+        if accepted is None:
+            return
+        self._changes = []
+        if len(accepted) < len(changes):
+            for change in changes:
+                if change.id not in accepted:
+                    logger.warning(
+                        "job %d: result refused, its lease is no longer ours", change.id,
+                        extra={"job": change.id},
+                    )
+
+    # ── fill ──
+
+    def _fill(self) -> None:
+        self._more = False
+        if self._stopping_since is not None or time.monotonic() < self._trouble_until:
+            return
+        limit = self._pool.room()
+        if limit < 1:
+            return
+        skip = self._pool.full_for()
+        jobs = self._trying(
+            lambda: self._broker.claim(
+                self._id, self._queues, limit, self._settings.lease, skip
+            )
+        )
+        if not jobs:
+            return
+        self._more = len(jobs) == limit
+        for job in jobs:
+            self._jobs[job.receipt] = job
+        self._pool.put(jobs)
+
+    # ── tend ──
+
+    def _tend(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_pool:
+            self._next_pool = now + self._pool.tend()
+        if now >= self._next_beat:
+            self._beat(now)
+        if now >= self._next_tick:
+            self._next_tick = now + TICK
+            self._tick(now)
+        self._heed_stop(now)
+
+    def _tick(self, now: float) -> None:
+        """Look at what nobody rings for."""
+        if self._pool.crowded():
+            self._take(self._pool.take_back())
+        if now < self._trouble_until:
+            return
+        stirred = self._trying(self._listener.stirred)
+        if stirred:
+            self._more = True
+            self._look_ahead(now)
+            for receipt in self._trying(lambda: self._broker.cancellations(self._id)) or ():
+                self._pool.stop_run(receipt)
+            self._neighbours = self._trying(self._broker.workers) or []
+        self._recover()
+        if now >= self._next_prune:
+            self._prune(now)
+
+    def _look_ahead(self, now: float) -> None:
+        """When is the next delayed job due?"""
+        seconds = self._trying(lambda: self._broker.due_in(self._queues))
+        self._due = float("inf") if seconds is None else now + seconds
+
+    def _say_hello(self) -> None:
+        self._beat(time.monotonic())
+        logger.info(
+            "worker %s started: queues %s, %d %s, broker %s",
+            self._id,
+            ",".join(self._queues),
+            self._worker.concurrency,
+            self._worker._pool_name,
+            self._broker.url,
+            extra={"worker": self._id},
+        )
+        self._neighbours = self._trying(self._broker.workers) or []
+        self._recover()
+
+    def _beat(self, now: float) -> None:
+        """Renew the lease; drop what is no longer ours."""
+        if now < self._trouble_until:
+            return
+        # What is ended but not accepted yet is still held under our lease.
+        held = [*self._jobs, *(change.receipt for change in self._changes)]
+        info = self._info()
+        verdict = self._trying(lambda: self._broker.beat(info, held, self._settings.lease))
+        if verdict is None:
+            return
+        self._next_beat = now + self._settings.lease / 3
+        for receipt in verdict.lost:
+            if receipt in self._jobs:
+                logger.warning("job %d: lease lost, stopping it", self._jobs[receipt].id)
+                self._dropped.add(receipt)
+                self._pool.stop_run(receipt)
+        for receipt in verdict.cancelled:
+            self._pool.stop_run(receipt)
+
+    def _info(self) -> WorkerInfo:
+        pid = os.getpid()
+        return WorkerInfo(
+            self._id,
+            socket.gethostname(),
+            self._queues,
+            self._worker.concurrency,
+            pid,
+            machine.identity(),
+            machine.born(pid) or "",
+            self._started,
+            active=len(self._jobs),
+        )
+
+    def _recover(self) -> None:
+        """Send the jobs of dead workers round again."""
+        here = machine.identity()
+        for other in list(self._neighbours):
+            if other.worker_id == self._id:
+                continue
+            same = other.machine == here
+            if other.expired or (same and not machine.alive(other.pid, other.born)):
+                self._trying(lambda other=other: self._inherit(other))  # type: ignore[misc]
+
+    def _inherit(self, dead: WorkerInfo) -> bool:
+        begun = marks.of_worker(dead.worker_id)
+        jobs = self._broker.held(dead.worker_id)
+        changes = []
+        now = self._broker.clock.wall()
+        how = f"worker {dead.worker_id or 'unknown'} (pid {dead.pid}) died while it ran"
+        for job in jobs:
+            if begun is not None and job.receipt not in begun:
+                changes.append(lifecycle.released(job))
+                continue
+            outcome = Outcome(job.receipt or "", "lost", now, now, error=how)
+            changes.append(lifecycle.lost(job, outcome, _retry(job, outcome)[0], now))
+        self._broker.finish(changes)
+        self._broker.forget(dead.worker_id)
+        marks.remove_of(dead.worker_id)
+        self._neighbours = [each for each in self._neighbours if each != dead]
+        self._more = True
+        logger.warning(
+            "worker %s is dead; %d of its jobs go round again",
+            dead.worker_id or "unknown",
+            len(changes),
+            extra={"worker": dead.worker_id},
+        )
+        return True
+
+    def _prune(self, now: float) -> None:
+        ages = {
+            ("done",): self._settings.keep_done,
+            ("failed", "cancelled"): self._settings.keep_failed,
+        }
+        self._next_prune = now + _PRUNE_EVERY
+        for statuses, age in ages.items():
+            if age:
+                pruned = self._trying(
+                    lambda s=statuses, a=age: self._broker.prune(s, a, _PRUNE_BATCH)  # type: ignore[misc]
+                )
+                if pruned == _PRUNE_BATCH:
+                    self._next_prune = now  # there is more; in small steps, with work in between
+
+    # ── rest ──
+
+    def _rest(self) -> None:
+        """Sleep until something happens, if there is nothing to do."""
+        idle = not self._changes and self._pool.room() > 0 and self._stopping_since is None
+        if self._more:
+            self._select(0.0)
+        elif not idle:
+            self._select(self._patience())
+        else:
+            self._sleep_lightly()
+
+    def _sleep_lightly(self) -> None:
+        """Arm the bell, look once more, and only then sleep: so no ring is missed."""
+        self._listener.arm()
+        try:
+            self._look_ahead(time.monotonic())
+            self._fill()
+            self._select(0.0 if self._more else self._patience())
+        finally:
+            self._listener.disarm()
+
+    def _patience(self) -> float:
+        """Seconds until the next thing that comes by the clock."""
+        moments = [self._next_tick, self._next_beat, self._next_pool, self._due]
+        if self._stopping_since is not None:
+            moments.append(self._stopping_since + self._settings.shutdown_grace)
+        if self._worker.burst:
+            return 0.0 if not self._jobs else max(0.0, min(moments) - time.monotonic())
+        return max(0.0, min(moments) - time.monotonic(), self._wait_for_trouble())
+
+    def _wait_for_trouble(self) -> float:
+        return min(TICK, max(0.0, self._trouble_until - time.monotonic()))
+
+    def _select(self, timeout: float) -> None:
+        self._ready = {key.fd for key, _ in self._selector.select(timeout)}
+        if self._worker._wake_read.fileno() in self._ready:
+            self._worker._wake_read.recv(64)
+
+    # ── stop ──
+
+    def _heed_stop(self, now: float) -> None:
+        if self._worker._stop_asked and self._stopping_since is None:
+            self._stopping_since = now
+            self._take(self._pool.take_back())
+            logger.info(
+                "worker %s is stopping; %d job(s) still running", self._id, len(self._jobs)
+            )
+
+    def _over(self) -> bool:
+        if self._stopping_since is not None:
+            grace_over = time.monotonic() >= self._stopping_since + self._settings.shutdown_grace
+            return not self._jobs or grace_over or self._worker._stop_asked > 1
+        if self._worker.burst and not self._jobs and not self._more and self._next_beat:
+            return not self._changes and self._nothing_due()
+        return False
+
+    def _nothing_due(self) -> bool:
+        self._fill()
+        return not self._jobs
+
+    def _leave(self) -> None:
+        """Hand back what has not ended, and strike ourselves off the record."""
+        self._take(self._pool.close())
+        self._flush_at_last()
+        try:
+            self._broker.forget(self._id)
+        except BrokerError as error:
+            logger.error("could not sign off: %s", error)
+        self._listener.close()
+        self._selector.close()
+        self._broker.close()
+        logger.info("worker %s stopped", self._id, extra={"worker": self._id})
+
+    def _flush_at_last(self) -> None:
+        """The last changes, for some seconds if need be; then they are found as a dead worker's."""
+        deadline = time.monotonic() + 5.0
+        while self._changes and time.monotonic() < deadline:
+            self._trouble_until = 0.0
+            self._flush()
+            if self._changes:
+                time.sleep(0.1)
+
+    # ── trouble ──
+
+    def _trying(self, verb: Callable[[], _Returned]) -> _Returned | None:
+        """What the verb returns; None, after a pause that grows, while the broker is in trouble.
+
+        Raises what no waiting will mend.
+        """
+        try:
+            returned = verb()
+        except (BrokerCorrupt, SchemaTooNew):
+            raise
+        except BrokerError as error:
+            self._troubles += 1
+            pause = _TROUBLE.wait(self._troubles, random.random())
+            self._trouble_until = time.monotonic() + pause
+            logger.error("broker in trouble, trying again in %.1f s: %s", pause, error)
+            return None
+        if self._troubles:
+            logger.info("broker is well again")
+            self._troubles, self._trouble_until = 0, 0.0
+        return returned
+
+
+def _pool(worker: Worker, broker: Store, settings: Settings) -> Pool:
+    limits = Limits(worker.task_timeout, broker.payload_limit, settings.memory_limit_mb)
+    if worker._pool_name == "processes":
+        from liteq.pools.processes import ProcessPool
+
+        return ProcessPool(worker.worker_id, worker.concurrency, limits, settings)
+    if worker._pool_name == "threads":
+        from liteq.pools.threads import ThreadPool
+
+        return ThreadPool(worker.concurrency, limits, settings)
+    from liteq.pools.inline import InlinePool
+
+    return InlinePool(limits)
+
+
+def _retry(job: Job, outcome: Outcome) -> tuple[float, bool]:
+    """How long to wait before the next attempt, and whether there is to be none."""
+    definition = registry.get(job.name)
+    policy = backoff.DEFAULT if definition is None else definition.retry
+    final = outcome.final
+    if outcome.ending == "timeout":
+        final = final or not policy.deserves(TaskTimeout())
+    if callable(policy.strategy):  # the user's function has had its say in the pool
+        policy = backoff.DEFAULT
+    return policy.wait(max(1, job.attempt), random.random()), final
+
+
+def _report(job: Job, outcome: Outcome, change: Change, now: float) -> None:
+    """One line for each run that ended."""
+    took = outcome.ended - outcome.started
+    about = {"job": job.id, "task": job.name, "queue": job.queue, "attempt": job.attempt}
+    if outcome.ending == "done":
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("job %d %s done in %.3f s", job.id, job.name, took, extra=about)
+    elif outcome.ending == "released":
+        logger.info("job %d %s handed back", job.id, job.name, extra=about)
+    elif change.status == "pending":
+        wait = 0.0 if change.due is None else max(0.0, change.due - now)
+        logger.warning(
+            "job %d %s failed attempt %d/%d, again in %.0f s: %s",
+            job.id,
+            job.name,
+            job.attempt,
+            job.max_retries + 1,
+            wait,
+            outcome.error,
+            extra=about,
+        )
+    else:
+        logger.error(
+            "job %d %s %s after attempt %d/%d: %s",
+            job.id,
+            job.name,
+            change.status,
+            job.attempt,
+            job.max_retries + 1,
+            outcome.error,
+            extra=about,
+        )
+        if outcome.traceback:
+            logger.error("%s", outcome.traceback.rstrip(), extra=about)
+
+
+def _short_host() -> str:
+    """The host's name, as far as it fits into a receipt."""
+    return "".join(c for c in socket.gethostname() if c.isalnum() or c == "-")[:10] or "host"
