@@ -4,11 +4,12 @@ python examples/monitoring.py
 """
 
 import os
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 
-from liteq import Worker, task
+from liteq import task
 from liteq.monitoring import (
     get_active_workers,
     get_failed_tasks,
@@ -31,24 +32,17 @@ def bad(user: int) -> None:
     raise LookupError(f"no user {user}")
 
 
-def watch(stop: threading.Event) -> None:
-    """Look at the workers while they work."""
-    while not stop.wait(0.4):
-        for worker in get_active_workers():
-            print(f"worker {worker['worker_id']}: {worker['active_tasks']} jobs at work")
-
-
 def main() -> None:
     for number in range(6):
         good.delay(number)
     bad.delay(7)
 
-    stop = threading.Event()
-    watcher = threading.Thread(target=watch, args=(stop,))
-    watcher.start()
-    Worker(concurrency=2, burst=True).run()
-    stop.set()
-    watcher.join()
+    command = [sys.executable, "-m", "liteq", "worker", "--app", __file__, "--burst"]
+    with subprocess.Popen([*command, "--concurrency", "2", "--log-level", "error"]) as process:
+        while process.poll() is None:
+            for worker in get_active_workers():
+                print(f"worker {worker['worker_id']}: {worker['active_tasks']} jobs at work")
+            time.sleep(0.3)
 
     print("queues:", ", ".join(list_queues()))
     for stat in get_queue_stats():

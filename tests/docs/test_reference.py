@@ -54,3 +54,19 @@ def liteq_settings():
             (field, getattr(Settings(), field)) for field in Settings.__dataclass_fields__
         )
     }
+
+
+def test_the_layers_that_are_drawn_are_those_that_lint_checks():
+    drawn = re.search(
+        r"<!-- layers -->\n```text\n(.*?)```",
+        (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )[1]
+    checked = re.search(
+        r'containers = \["liteq"\].*?layers = \[\n(.*?)\]',
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )[1]
+    there = re.sub(r" \| \(\w+\)|\(\w+\) \| ", "", checked)  # (later) rooms are optional
+
+    assert drawn.splitlines() == re.findall(r'"(.*)"', there)
