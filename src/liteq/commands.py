@@ -146,12 +146,8 @@ def doctor(args: argparse.Namespace) -> int:
     from liteq import doctor
 
     found = [_app_finding(app, args) for app in _apps(args)]
-    found += doctor.examine()
-    if args.id is not None:
-        found.append(doctor.explain(args.id))
-        summary = f"{found[-1].title}: {found[-1].detail}"
-    else:
-        summary = doctor.summary(found)
+    found += doctor.examine(args.id)
+    summary = doctor.summary(found)
     if args.json:
         listed = [finding._asdict() for finding in found]
         _print_json({"findings": listed, "summary": summary})

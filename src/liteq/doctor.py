@@ -1,12 +1,11 @@
 """Doctor: why is my task not running? Each check looks at one thing and changes nothing.
 
-`examine` looks at the whole queue, `explain` at one job. What is particular to a SQLite file is
-looked at by its own checkup.
+What is particular to a SQLite file is looked at by the broker's own checkup.
 """
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from liteq import brokers, config, monitoring, registry
@@ -19,8 +18,10 @@ from liteq.records import instant
 from liteq.terminal import ago, duration
 
 _SAMPLE = 1000  # pending jobs that are looked at one by one
+_FAILED = 100  # failed jobs that are looked at
 _SKEW = 5.0  # seconds that a stored time may lie ahead before the clocks are to blame
 _DAY = 86400.0
+_JOB = "Job "  # a title that starts so is about one job
 _LONG = 5.0  # seconds that a due job with a free worker may wait before that is strange
 
 
@@ -44,45 +45,35 @@ class Facts(NamedTuple):
         return sum(count for _, status, count in self.counts if status == "pending")
 
 
-def examine() -> list[Finding]:
-    """The findings on everything that a job needs in order to run, most basic first."""
+def examine(id: int | None = None) -> list[Finding]:
+    """The findings on everything that a job needs in order to run, most basic first.
+
+    With the id of a job, the last one says in a sentence why that job is where it is.
+    """
     findings = list(_place())
     if any(finding.level == "fault" for finding in findings):
-        return findings
+        return findings  # nor could a job be asked for
     try:
         facts = _facts(brokers.current())
+        findings += [finding for check in _CHECKS for finding in check(facts)]
+        if id is not None:
+            findings.append(_explained(id, facts))
     except BrokerError as error:
-        return [*findings, fault("Database", str(error))]
-    return findings + [finding for check in _CHECKS for finding in check(facts)]
+        findings.append(fault("Database", str(error)))
+    return findings
 
 
-def explain(id: int) -> Finding:
-    """Why this very job is where it is, in one sentence."""
-    try:
-        store = brokers.current()
-        record = store.get(id)
-        if record is None:
-            return fault(
-                f"Job {id}",
-                f"there is no job {id} in {store.url}: it was purged, or is in another database",
-            )
-        return _explained(record, _facts(store))
-    except BrokerError as error:
-        return fault(f"Job {id}", str(error))
-
-
-def summary(findings: Iterable[Finding]) -> str:
-    """The upshot in one line."""
-    levels: dict[str, list[str]] = {"ok": [], "warn": [], "fault": []}
-    for finding in findings:
-        levels[finding.level].append(finding.title)
-    faults, warnings = levels["fault"], levels["warn"]
+def summary(findings: Sequence[Finding]) -> str:
+    """The upshot in one line: what is said of the job that was asked about, or all titles."""
+    last = findings[-1]
+    if last.title.startswith(_JOB):
+        return f"{last.title}: {last.detail}"
+    faults = _titles(findings, "fault")
+    warnings = _titles(findings, "warn")
     if faults:
-        return f"{_counted(len(faults), 'fault')}: {', '.join(dict.fromkeys(faults))}"
+        return f"{_counted(len(faults), 'fault')}: {', '.join(faults)}"
     if warnings:
-        return (
-            f"no fault, {_counted(len(warnings), 'warning')}: {', '.join(dict.fromkeys(warnings))}"
-        )
+        return f"no fault, {_counted(len(warnings), 'warning')}: {', '.join(warnings)}"
     return "all is well"
 
 
@@ -188,13 +179,11 @@ def _check_queues(facts: Facts) -> Iterator[Finding]:
 
 def _check_slots(facts: Facts) -> Iterator[Finding]:
     """Jobs may just wait for others to end."""
-    active = facts.active()
-    if not active or not facts.due:
-        return
-    if all(_is_busy(facts.store, worker) for worker in active):
+    active, longest = facts.active(), max(facts.due.values(), default=0.0)
+    if active and longest > _LONG and all(_is_busy(facts.store, worker) for worker in active):
         yield warn(
             "Slots",
-            "every slot of every worker is busy; jobs wait for others to end",
+            f"every slot is busy, and jobs have waited up to {duration(longest)} for others to end",
             "more slots: liteq worker --concurrency N; or a time limit: --timeout SECONDS",
         )
 
@@ -231,22 +220,25 @@ def _check_future(facts: Facts) -> Iterator[Finding]:
 def _check_failures(facts: Facts) -> Iterator[Finding]:
     failed = [
         record
-        for record in facts.store.find(Filter(status="failed"), 100)
+        for record in facts.store.find(Filter(status="failed"), _FAILED)
         if instant(record.finished_at, facts.now) > facts.now - _DAY
     ]
     again = [record for record in facts.waiting if record.attempts > 0 and record.error]
-    for records, title, doing in (
-        (failed, "Failed jobs", "failed in the last day"),
-        (again, "Failing jobs", "have failed and will run again"),
-    ):
-        if records:
-            (name, error), count = _commonest(records)
-            example = next(r for r in records if (r.name, r.error) == (name, error))
-            yield warn(
-                title,
-                f"{_counted(len(records), 'job')} {doing}; {count} × {name}: {error}",
-                f"liteq show {example.id}",
-            )
+    if failed:
+        yield _failing("Failed jobs", "failed in the last day", failed)
+    if again:
+        yield _failing("Failing jobs", "failed and will run again", again)
+
+
+def _failing(title: str, doing: str, records: list[JobRecord]) -> Finding:
+    """A warning that names the commonest error, and a job to look at."""
+    errors = Counter((record.name, record.error) for record in records)
+    [((name, error), count)] = errors.most_common(1)
+    example = next(record for record in records if (record.name, record.error) == (name, error))
+    many = (
+        f"{len(records)} or more jobs" if len(records) == _FAILED else _counted(len(records), "job")
+    )
+    return warn(title, f"{many} {doing}; {count} × {name}: {error}", f"liteq show {example.id}")
 
 
 def _check_stuck(facts: Facts) -> Iterator[Finding]:
@@ -282,8 +274,11 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
 # ── one job ──
 
 
-def _explained(record: JobRecord, facts: Facts) -> Finding:
-    title = f"Job {record.id}"
+def _explained(id: int, facts: Facts) -> Finding:
+    """Why this very job is where it is."""
+    title, record = f"{_JOB}{id}", facts.store.get(id)
+    if record is None:
+        return fault(title, "there is no such job: it was purged, or is in another database")
     explanations = {"pending": _pending, "running": _running, "failed": _failed}
     explanation = explanations.get(record.status)
     if explanation is not None:
@@ -376,12 +371,12 @@ def _is_busy(store: Store, worker: WorkerInfo) -> bool:
     return len(store.held(worker.worker_id)) >= worker.concurrency > 0
 
 
+def _titles(findings: Sequence[Finding], level: str) -> list[str]:
+    return list(dict.fromkeys(f.title for f in findings if f.level == level))
+
+
 def _waiting(count: int) -> str:
     return "1 job waits" if count == 1 else f"{count} jobs wait"
-
-
-def _commonest(records: list[JobRecord]) -> tuple[tuple[str, str | None], int]:
-    return Counter((record.name, record.error) for record in records).most_common(1)[0]
 
 
 def _listening_text(queues: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from liteq import config
 from liteq.brokers.sqlite import filesystem, schema
 from liteq.findings import Finding, fault, ok, warn
 
@@ -31,13 +32,14 @@ def check(path: str) -> Iterator[Finding]:
 
 
 def others(path: str) -> list[str]:
-    """Other files of the same name in the folders above and below, and in the working directory.
+    """Other files that may be meant: of this name, or of the default one, in folders near by.
 
-    The usual reason for two: a relative LITEQ_DB, and processes started in different folders.
+    The usual reasons for two: a relative LITEQ_DB and processes started in different folders, or
+    a LITEQ_DB that only some of the processes have.
     """
-    name, own = os.path.basename(path), os.path.realpath(path)
+    own, names = os.path.realpath(path), {os.path.basename(path), config.DEFAULT_DB}
     folders = [*_above(os.path.dirname(path)), *_above(os.getcwd()), *_below(os.getcwd())]
-    found = {os.path.realpath(os.path.join(folder, name)) for folder in folders}
+    found = {os.path.realpath(os.path.join(folder, name)) for folder in folders for name in names}
     return sorted(other for other in found if other != own and os.path.isfile(other))
 
 
