@@ -156,10 +156,7 @@ class _Leaf(NamedTuple):
     def dump(self, value: Any) -> Any:
         if not self.fits(value):
             raise _mismatch(value, self.name)
-        plain = self.write(value)
-        if type(value) is not self.kind:
-            self.read(plain)  # a subclass may have a form of its own: see it here, not there
-        return plain
+        return self.write(value)
 
     def load(self, plain: Any) -> Any:
         return self.read(plain)
@@ -346,7 +343,7 @@ class _Model(NamedTuple):
             self.load(plain)  # aliases and serializers may go one way only: see it here, not there
         except ValueError as error:
             raise Unfit(
-                value, f" that does not read its own JSON ({error})", "mend its aliases"
+                value, f" that does not read its own JSON ({_line(error)})", "mend its aliases"
             ) from None
         return plain
 
@@ -543,6 +540,10 @@ def _enum(kind: type[enum.Enum]) -> Shape:
 
 def _leaf(kind: type) -> Shape | None:
     """The shape of a kind of one of `_LEAVES`. Nothing is imported: who names it, has done so."""
+    if kind is os.PathLike:
+        from pathlib import Path, PurePath
+
+        return _Leaf(PurePath, str, Path)
     for module, base, make in _LEAVES:
         if module in sys.modules and issubclass(kind, getattr(sys.modules[module], base)):
             return make(kind)
@@ -580,11 +581,6 @@ def _by_text(kind: Any) -> Shape:
     return _Leaf(kind, str, kind)
 
 
-def _path(kind: Any) -> Shape:
-    pathlib = sys.modules["pathlib"]
-    return _Leaf(pathlib.PurePath, str, pathlib.Path) if kind is os.PathLike else _by_text(kind)
-
-
 def _read_moment(kind: Any, text: str) -> Any:
     # Python 3.10 does not read the Z, which other programs write.
     return kind.fromisoformat(text[:-1] + "+00:00" if text[-1:] == "Z" else text)
@@ -595,6 +591,10 @@ def _seconds(span: Any) -> float:
     if type(span)(seconds=seconds) != span:
         raise Unfit(span, " of centuries, whose microseconds would be lost", "round it to seconds")
     return seconds
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())  # pydantic speaks in several lines
 
 
 def _dump(shape: Shape, value: Any) -> Any:
@@ -685,7 +685,7 @@ _LEAVES: tuple[tuple[str, str, Callable[[Any], Shape]], ...] = (
     ("datetime", "timedelta", _timedelta),
     ("uuid", "UUID", _by_text),
     ("decimal", "Decimal", _decimal),
-    ("pathlib", "PurePath", _path),
+    ("pathlib", "PurePath", _by_text),
     ("builtins", "bytes", _bytes),
     ("builtins", "bytearray", _bytes),
 )
