@@ -55,11 +55,13 @@ def folders(apps: Iterable[str]) -> list[str]:
 
 
 def users_traceback(error: BaseException) -> TracebackType | None:
-    """The error's traceback from the first line of the user's code on."""
-    traceback = error.__traceback__
-    while traceback is not None and _is_ours(traceback.tb_frame.f_code.co_filename):
-        traceback = traceback.tb_next
-    return traceback
+    """The error's traceback from the first line of the user's code on; None: it has none there."""
+    frames = error.__traceback__
+    while frames is not None and not _is_ours(frames):  # who called us
+        frames = frames.tb_next
+    while frames is not None and _is_ours(frames):
+        frames = frames.tb_next
+    return frames
 
 
 def _looks_like_a_path(target: str) -> bool:
@@ -179,7 +181,9 @@ def _some(names: Iterable[str], lead: str, most: int = 6) -> str:
     return lead + ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(("<frozen importlib", os.path.dirname(importlib.__file__))) or (
-        filename == __file__ or os.path.dirname(filename) == os.path.dirname(__file__)
-    )
+def _is_ours(frames: TracebackType) -> bool:
+    """Whether the first of these frames is LiteQ's or importlib's."""
+    file = frames.tb_frame.f_code.co_filename
+    if file.startswith("<frozen importlib"):
+        return True
+    return os.path.dirname(file) in (os.path.dirname(importlib.__file__), os.path.dirname(__file__))
