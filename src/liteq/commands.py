@@ -357,7 +357,7 @@ def _act(
     if not count and not missed:
         _warn("no job matches")
     document = {"count": count, "missed": missed}
-    text = f"{count} {'job' if count == 1 else 'jobs'} {done}" if count else ""
+    text = f"{terminal.counted(count, 'job')} {done}" if count else ""
     return _tell(args, document, text, code=1 if missed or not count else 0)
 
 
@@ -378,7 +378,9 @@ def _is_confirmed(which: Filter) -> bool:
         raise ValueError("purge deletes for good and there is no terminal to ask on; say --yes")
     count = monitoring.how_many(which, _COUNTED)
     more = " or more" if count == _COUNTED else ""
-    sys.stderr.write(f"Delete {count:,}{more} jobs ({_in_words(which)}) for good? [y/N] ")
+    sys.stderr.write(
+        f"Delete {terminal.counted(count, 'job')}{more} ({_in_words(which)}) for good? [y/N] "
+    )
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

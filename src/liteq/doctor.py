@@ -15,7 +15,7 @@ from liteq.findings import Finding, fault, ok, warn
 from liteq.job import Filter, JobRecord, WorkerInfo
 from liteq.monitoring import WorkerState
 from liteq.records import instant
-from liteq.terminal import ago, duration
+from liteq.terminal import ago, counted, duration
 
 _SAMPLE = 1000  # pending jobs that are looked at one by one
 _FAILED = 100  # failed jobs that are looked at
@@ -71,9 +71,9 @@ def summary(findings: Sequence[Finding]) -> str:
     faults = _titles(findings, "fault")
     warnings = _titles(findings, "warn")
     if faults:
-        return f"{_counted(len(faults), 'fault')}: {', '.join(faults)}"
+        return f"{counted(len(faults), 'fault')}: {', '.join(faults)}"
     if warnings:
-        return f"no fault, {_counted(len(warnings), 'warning')}: {', '.join(warnings)}"
+        return f"no fault, {counted(len(warnings), 'warning')}: {', '.join(warnings)}"
     return "all is well"
 
 
@@ -142,7 +142,7 @@ def _check_workers(facts: Facts) -> Iterator[Finding]:
     active = facts.active()
     if active:
         slots = sum(worker.concurrency for worker in active)
-        yield ok("Workers", f"{_counted(len(active), 'worker')} with {_counted(slots, 'slot')}")
+        yield ok("Workers", f"{counted(len(active), 'worker')} with {counted(slots, 'slot')}")
     elif facts.pending():
         yield fault(
             "Workers",
@@ -213,7 +213,7 @@ def _check_future(facts: Facts) -> Iterator[Finding]:
         more = " or more" if len(facts.waiting) == _SAMPLE else ""
         yield ok(
             "Delayed jobs",
-            f"{_counted(len(later), 'job')}{more} for later, the next {ago(min(later), facts.now)}",
+            f"{counted(len(later), 'job')}{more} for later, the next {ago(min(later), facts.now)}",
         )
 
 
@@ -236,7 +236,7 @@ def _failing(title: str, doing: str, records: list[JobRecord]) -> Finding:
     [((name, error), count)] = errors.most_common(1)
     example = next(record for record in records if (record.name, record.error) == (name, error))
     many = (
-        f"{len(records)} or more jobs" if len(records) == _FAILED else _counted(len(records), "job")
+        f"{len(records)} or more jobs" if len(records) == _FAILED else counted(len(records), "job")
     )
     return warn(title, f"{many} {doing}; {count} × {name}: {error}", f"liteq show {example.id}")
 
@@ -248,7 +248,7 @@ def _check_stuck(facts: Facts) -> Iterator[Finding]:
         if not held:
             continue
         what = f"worker {worker.worker_id or '(unknown)'} is {state} and still holds "
-        what += _counted(held, "job")
+        what += counted(held, "job")
         if facts.active():
             yield warn("Dead worker", f"{what}; a running worker takes over within a lease (30 s)")
         else:
@@ -293,7 +293,7 @@ def _failed(title: str, record: JobRecord, facts: Facts) -> Finding:
     when = ago(instant(record.finished_at, facts.now), facts.now)
     return fault(
         title,
-        f"it failed {when}, after {_counted(record.attempts, 'run')}: {record.error}",
+        f"it failed {when}, after {counted(record.attempts, 'run')}: {record.error}",
         f"liteq show {record.id} has the traceback; once mended: liteq retry {record.id}",
     )
 
@@ -347,8 +347,7 @@ def _pending_for_a_worker(title: str, record: JobRecord, facts: Facts, wait: flo
             start,
         )
     if all(_is_busy(facts.store, worker) for worker in listening):
-        slots = sum(worker.concurrency for worker in listening)
-        return ok(title, f"it waits in line; all {_counted(slots, 'slot')} for its queue are busy")
+        return ok(title, "it waits in line: every slot of the workers on its queue is busy")
     if wait > _LONG:
         return warn(
             title,
@@ -382,7 +381,3 @@ def _waiting(count: int) -> str:
 def _listening_text(queues: Iterable[str]) -> str:
     names = ", ".join(sorted(queues))
     return f" (they listen on {names})" if names else ""
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -128,6 +128,8 @@ def cut(text: str, width: int) -> str:
 
 def duration(seconds: float) -> str:
     """A length of time in the one or two units that matter: 0.25 s, 42 s, 3 min, 2 h 5 min, 4 d."""
+    if seconds < 0.0005:
+        return "<1 ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:
@@ -157,9 +159,9 @@ def local(then: float) -> str:
     return datetime.fromtimestamp(then).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def number(count: int) -> str:
-    """A count with thin groups of thousands: 1,234,567."""
-    return f"{count:,}"
+def counted(count: int, noun: str) -> str:
+    """`1 job`, `1,234 jobs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def make_safe() -> None:

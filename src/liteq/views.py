@@ -10,7 +10,7 @@ from typing import Any
 from liteq.findings import Finding
 from liteq.job import STATUSES
 from liteq.records import instant
-from liteq.terminal import Cell, Column, Screen, ago, clean, duration, local, number
+from liteq.terminal import Cell, Column, Screen, ago, clean, counted, duration, local
 
 _STATUS_STYLES = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow"}
 _STATE_STYLES = {"active": "green", "silent": "yellow", "dead": "red"}
@@ -102,7 +102,8 @@ def _workers_line(screen: Screen, active: list[dict[str, Any]]) -> str:
         return screen.paint("none is running", "yellow")
     slots = sum(worker["concurrency"] for worker in active)
     in_hand = sum(worker["active_tasks"] for worker in active)
-    return f"{len(active)} active, {slots} slots, {in_hand} jobs in hand"
+    parts = (f"{len(active)} active", counted(slots, "slot"), f"{counted(in_hand, 'job')} in hand")
+    return ", ".join(parts)
 
 
 def _queue_row(queue: dict[str, Any]) -> list[Cell]:
@@ -123,7 +124,7 @@ def _queue_row(queue: dict[str, Any]) -> list[Cell]:
 
 
 def _count_cell(count: int, style: str) -> Cell:
-    return Cell(number(count), str(count), style if count else "dim")
+    return Cell(f"{count:,}", str(count), style if count else "dim")
 
 
 def _job_row(job: dict[str, Any], now: float) -> list[Cell]:

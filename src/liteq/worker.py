@@ -36,6 +36,7 @@ from liteq.pools.base import Limits, Pool
 logger = logging.getLogger("liteq.worker")
 
 TICK = 0.5  # seconds between looks at what nobody rings for: a dead worker is found within 1
+_SKIP_PAUSE = 0.05  # a search for one kind of task among many others is not for every turn
 _PRUNE_EVERY = 60.0
 _PRUNE_BATCH = 500
 _TROUBLE = RetryPolicy("exponential", first=0.1, cap=5.0, jitter=0.5)
@@ -149,6 +150,7 @@ class _Run:
         self._more = True  # the last claim got all that it asked for
         self._next_beat = self._next_tick = self._next_prune = 0.0
         self._next_pool = 0.0
+        self._skip_again = 0.0
         self._due = float("inf")  # when the next delayed job is due, steady clock
         self._troubles = 0
         self._trouble_until = 0.0
@@ -233,16 +235,17 @@ class _Run:
         self._more = False
         if self._stopping_since is not None or time.monotonic() < self._trouble_until:
             return
-        limit = self._pool.room()
-        if limit < 1:
+        limit, skip = self._pool.room()
+        if limit < 1 or (skip and time.monotonic() < self._skip_again):
             return
-        skip = self._pool.full_for()
         jobs = self._trying(
             lambda: self._broker.claim(
                 self._id, self._queues, limit, self._settings.lease, skip
             )
         )
         if not jobs:
+            if skip:
+                self._skip_again = time.monotonic() + _SKIP_PAUSE
             return
         self._more = len(jobs) == limit
         for job in jobs:
@@ -384,7 +387,7 @@ class _Run:
 
     def _rest(self) -> None:
         """Sleep until something happens, if there is nothing to do."""
-        idle = not self._changes and self._pool.room() > 0 and self._stopping_since is None
+        idle = not self._changes and self._pool.room()[0] > 0 and self._stopping_since is None
         if self._more:
             self._select(0.0)
         elif not idle:

@@ -45,11 +45,11 @@ class Pool(Protocol):
     def start(self, watcher: Watcher) -> None:
         """Get ready to run jobs."""
 
-    def room(self) -> int:
-        """How many more jobs it would take now."""
+    def room(self) -> tuple[int, Collection[str]]:
+        """How many more jobs it would take now, and task names of which it wants none."""
 
-    def full_for(self) -> Collection[str]:
-        """Task names that must wait, while there is room for others."""
+    def crowded(self) -> bool:
+        """Whether jobs have been waiting in here, in vain, since the last call."""
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Run these, in this order as slots get free."""

@@ -33,13 +33,20 @@ class Pace:
             self._rate = (self._rate + self._ended / elapsed) / 2
             self._ended, self._since = 0, now
 
-    def full(self) -> bool:
-        """Whether no slot is free."""
-        return self.in_hand >= self.slots
+    def closed(self) -> bool:
+        """Whether it has all that it may have."""
+        return self.in_hand >= self._allowed()
+
+    def hungry(self) -> bool:
+        """Whether a slot stands empty."""
+        return self.in_hand < self.slots
 
     def room(self) -> int:
         """How many more jobs to take; nothing until half is used up, so that batches are large."""
-        allowed = min(MOST, self.slots + int(self._rate * AHEAD * 2))
+        allowed = self._allowed()
         if self.in_hand >= self.slots and self.in_hand > allowed // 2:
             return 0
         return max(0, allowed - self.in_hand)
+
+    def _allowed(self) -> int:
+        return min(MOST, self.slots + int(self._rate * AHEAD * 2))

@@ -96,25 +96,24 @@ class ProcessPool:
         for _ in range(self.slots):
             self._seat_one()
 
-    def room(self) -> int:
-        """How many more jobs it would take now, whatever their kind but for `full_for`."""
+    def room(self) -> tuple[int, Collection[str]]:
+        """How many more jobs it would take now, and task names of which it wants none.
+
+        While one kind (plain functions, coroutines) has all that it may have in hand and slots of
+        the other stand empty, only that other kind is wanted.
+        """
         plain, coroutine = (lane.pace for lane in self._lanes)
         if not self._has_async:
-            return plain.room()
+            return plain.room(), ()
         if not self._has_plain:
-            return coroutine.room()
-        if plain.full() or coroutine.full():  # then only the other kind is claimed
-            return max(plain.room(), coroutine.room())
-        return min(plain.room(), coroutine.room())
-
-    def full_for(self) -> Collection[str]:
-        """The names of plain tasks, or of coroutines, when only the other kind has free slots."""
-        if not (self._has_async and self._has_plain):
-            return ()
-        plain, coroutine = (lane.pace.full() for lane in self._lanes)
-        if plain == coroutine:
-            return ()
-        return [each.name for each in registry.definitions() if each.is_async == coroutine]
+            return coroutine.room(), ()
+        if plain.closed() == coroutine.closed():
+            return (0 if plain.closed() else max(plain.room(), coroutine.room())), ()
+        wanted = coroutine if plain.closed() else plain
+        if not wanted.hungry():
+            return 0, ()
+        unwanted = [d.name for d in registry.definitions() if d.is_async == coroutine.closed()]
+        return wanted.room(), unwanted
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Run these, in this order as slots get free."""
@@ -356,9 +355,7 @@ class ProcessPool:
         while lane.backlog:
             held = self._in_hand.get(lane.backlog[0])
             if held is not None:
-                self._spills += 1
-                spill = marks.path(self._worker, f"job{self._spills}")
-                if not lane.send(wire.job_message(held.job, spill)):
+                if not lane.send(wire.job_message(held.job, self._spill_path)):
                     self._watcher.watch(lane.way_in.fileno(), write=True)
                     lane.watched = True
                     return
@@ -366,6 +363,11 @@ class ProcessPool:
         if lane.watched:
             self._watcher.unwatch(lane.way_in.fileno())
             lane.watched = False
+
+    def _spill_path(self) -> str:
+        """A new file for a job that is too large for a message."""
+        self._spills += 1
+        return marks.path(self._worker, f"job{self._spills}")
 
     def _recalled(self, lane: "_Lane") -> list[str]:
         """What no child has read yet, in order, taken out of the lane."""

@@ -8,7 +8,7 @@ import marshal
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from liteq.job import Job, Outcome
 
@@ -18,11 +18,12 @@ LARGEST = 64 * 1024  # bytes; a job larger than that travels as a file, its mess
 _LENGTH = struct.Struct("<I")
 
 
-def job_message(job: Job, spill: str) -> bytes:
-    """One message for the job; its body goes into the file `spill` if it is large."""
+def job_message(job: Job, spill_path: Callable[[], str]) -> bytes:
+    """One message for the job; if it is large, its body goes into a file at `spill_path()`."""
     message = marshal.dumps(tuple(job))
     if len(message) <= LARGEST:
         return message
+    spill = spill_path()
     descriptor = os.open(spill, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(message)
