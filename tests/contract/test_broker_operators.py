@@ -1,8 +1,9 @@
 """What every broker promises to people who act: cancel, revive, purge, prune."""
 
 import pytest
-from scenes import NOON, buried, claim, done, failed, new, put, statuses
+from scenes import NOON, buried, claim, done, failed, new, outcome, put, statuses
 
+from liteq import lifecycle
 from liteq.job import Filter
 from liteq.times import stamp
 
@@ -69,6 +70,17 @@ def test_a_revived_job_has_all_its_attempts_again(broker, clock):
     [job] = claim(broker)
     assert (job.attempt, job.losses, job.max_retries) == (1, 0, 1)
     assert len(broker.attempts(id)) == 2
+
+
+def test_the_losses_of_a_revived_job_are_forgotten(broker):
+    put(broker, new(at_most_once=True))
+    [job] = claim(broker)
+    broker.finish([lifecycle.lost(job, outcome(job, "lost"), 0, NOON)])
+    assert broker.get(job.id).status == "failed"
+
+    broker.revive(Filter())
+
+    assert claim(broker)[0].losses == 0
 
 
 def test_a_revived_job_is_as_old_as_its_revival(broker, clock):

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -19,7 +20,7 @@ from hypothesis.stateful import (
 from scenes import LEASE, URLS, FakeClock, new, opened, worker
 
 from liteq import lifecycle
-from liteq.job import Change, Filter, Job, Outcome
+from liteq.job import STATUSES, Change, Filter, Job, Outcome
 from liteq.times import stamp
 
 QUEUES = ("a", "b")
@@ -27,9 +28,22 @@ WORKERS = ("w1", "w2")
 WAIT = 8.0  # between attempts; all times are multiples of 0.25 s, which floats hold exactly
 
 queues = st.sampled_from(QUEUES)
-some_queues = st.lists(queues, min_size=1, max_size=2, unique=True)
+some_queues = st.sampled_from([("a", "b"), ("b", "a"), ("a",), ("b",)])
 names = st.sampled_from(WORKERS)
 choices = st.integers(0, 10**6)
+filters = st.one_of(
+    st.builds(lambda pick: ("one", pick), choices),
+    st.builds(lambda queue: ("all", Filter(queue=queue)), queues),
+    st.builds(lambda status: ("all", Filter(status=status)), st.sampled_from(STATUSES)),
+)
+new_jobs = st.builds(
+    new,
+    queue=queues,
+    priority=st.integers(-1, 1),
+    due=st.none() | st.integers(-8, 80),  # quarters of a second from now
+    max_retries=st.integers(0, 2),
+    at_most_once=st.booleans(),
+)
 endings = st.sampled_from(
     ["done", "failed", "timeout", "retry", "cancelled", "lost", "released", "final"]
 )
@@ -79,33 +93,14 @@ class Machine(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(
-        jobs=st.lists(
-            st.tuples(
-                queues,
-                st.integers(-1, 1),
-                st.none() | st.integers(-8, 80),
-                st.integers(0, 2),
-                st.booleans(),
-            ),
-            min_size=1,
-            max_size=4,
-        )
-    )
+    @initialize(jobs=st.lists(new_jobs, min_size=2, max_size=8))
+    def begin(self, jobs):
+        self.enqueue(jobs)
+
+    @rule(jobs=st.lists(new_jobs, min_size=1, max_size=4))
     def enqueue(self, jobs):
         now = self.clock.wall()
-        batch = []
-        for queue, priority, quarters, max_retries, at_most_once in jobs:
-            due = None if quarters is None else now + quarters / 4
-            batch.append(
-                new(
-                    queue=queue,
-                    priority=priority,
-                    due=due,
-                    max_retries=max_retries,
-                    at_most_once=at_most_once,
-                )
-            )
+        batch = [job._replace(due=job.due and now + job.due / 4) for job in jobs]
 
         ids = self.broker.enqueue(batch)
 
@@ -121,6 +116,10 @@ class Machine(RuleBasedStateMachine):
                 since=now if job.due is None else job.due,
                 run_at=None if job.due is None else stamp(job.due),
             )
+
+    @rule(name=names, limit=st.integers(1, 4))
+    def claim_anything(self, name, limit):
+        self.claim(name, QUEUES, limit)
 
     @rule(name=names, queues=some_queues, limit=st.integers(1, 4))
     def claim(self, name, queues, limit):
@@ -161,7 +160,15 @@ class Machine(RuleBasedStateMachine):
     @rule(picks=st.lists(st.tuples(choices, endings), min_size=1, max_size=4))
     def finish(self, picks):
         """Runs end in every way, in one batch; those whose receipt is stale change nothing."""
-        receipts = list(self.runs)
+        self.finish_some(list(self.runs), picks)
+
+    @precondition(lambda self: any(model.receipt for model in self.jobs.values()))
+    @rule(picks=st.lists(st.tuples(choices, endings), min_size=1, max_size=4))
+    def finish_well(self, picks):
+        """Runs end in every way; all the receipts hold."""
+        self.finish_some([m.receipt for m in self.jobs.values() if m.receipt], picks)
+
+    def finish_some(self, receipts, picks):
         changes = [
             self.decided(self.runs[receipts[pick % len(receipts)]], ending)
             for pick, ending in picks
@@ -254,9 +261,16 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, quarters):
         self.clock.advance(quarters / 4)
 
-    @rule(seconds=st.integers(1, 100_000))
-    def somebody_sets_the_clock_forward(self, seconds):
-        self.clock.jump(seconds)
+    @rule(seconds=st.integers(0, 100_000), name=names)
+    def something_odd_happens(self, seconds, name):
+        """The wall clock is set forward, connections break, a worker is struck off."""
+        if seconds % 3 == 0:
+            self.clock.jump(seconds)
+        elif seconds % 3 == 1:
+            self.broker.close()
+        else:
+            self.broker.forget(name)
+            self.leases.pop(name, None)
 
     @rule()
     def the_dead_are_buried_and_their_jobs_recovered(self):
@@ -280,19 +294,15 @@ class Machine(RuleBasedStateMachine):
                 self.apply(change)
             self.leases.pop(name, None)
 
-    @rule(name=names)
-    def forget(self, name):
-        self.broker.forget(name)
-        self.leases.pop(name, None)
+    @rule(which=filters)
+    def cancel_some(self, which):
+        self.cancel(self.filter(which))
 
-    @precondition(lambda self: self.jobs)
+    @precondition(lambda self: any(model.receipt for model in self.jobs.values()))
     @rule(pick=choices)
-    def cancel_one(self, pick):
-        self.cancel(Filter(ids=(self.picked(pick).id,)))
-
-    @rule(queue=queues)
-    def cancel_queue(self, queue):
-        self.cancel(Filter(queue=queue, status="pending"))
+    def cancel_what_runs(self, pick):
+        ids = [model.id for model in self.jobs.values() if model.receipt]
+        self.cancel(Filter(ids=(ids[pick % len(ids)],)))
 
     def cancel(self, which):
         count = 0
@@ -307,14 +317,9 @@ class Machine(RuleBasedStateMachine):
 
         assert self.broker.cancel(which) == count
 
-    @precondition(lambda self: self.jobs)
-    @rule(pick=choices)
-    def revive_one(self, pick):
-        self.revive(Filter(ids=(self.picked(pick).id,)))
-
-    @rule(queue=queues)
-    def revive_queue(self, queue):
-        self.revive(Filter(queue=queue))
+    @rule(which=filters)
+    def revive_some(self, which):
+        self.revive(self.filter(which))
 
     def revive(self, which):
         models = [m for m in self.matching(which) if m.status in ("failed", "cancelled")]
@@ -334,14 +339,9 @@ class Machine(RuleBasedStateMachine):
                 ended=None,
             )
 
-    @precondition(lambda self: self.jobs)
-    @rule(pick=choices)
-    def purge_one(self, pick):
-        self.purge(Filter(ids=(self.picked(pick).id,)))
-
-    @rule(queue=queues, status=st.sampled_from(["done", "failed", "cancelled", "pending"]))
-    def purge_many(self, queue, status):
-        self.purge(Filter(queue=queue, status=status))
+    @rule(which=filters)
+    def purge_some(self, which):
+        self.purge(self.filter(which))
 
     def purge(self, which):
         ids = {model.id for model in self.matching(which) if model.status != "running"}
@@ -363,19 +363,15 @@ class Machine(RuleBasedStateMachine):
 
         self.drop(ids)
 
-    @rule(queue=queues)
-    def pause(self, queue):
-        self.broker.pause(queue)
-        self.paused.add(queue)
-
-    @rule(queue=queues)
-    def resume(self, queue):
-        self.broker.resume(queue)
-        self.paused.discard(queue)
-
-    @rule()
-    def close(self):
-        self.broker.close()
+    @rule(queue=queues, resume=st.integers(0, 3))
+    def pause(self, queue, resume):
+        """Mostly resume, or soon nothing moves."""
+        if resume:
+            self.broker.resume(queue)
+            self.paused.discard(queue)
+        else:
+            self.broker.pause(queue)
+            self.paused.add(queue)
 
     # What must hold at every moment
 
@@ -422,8 +418,12 @@ class Machine(RuleBasedStateMachine):
     def become(self, model, **fields):
         self.jobs[model.id] = replace(model, **fields)
 
-    def picked(self, number):
-        return list(self.jobs.values())[number % len(self.jobs)]
+    def filter(self, which):
+        kind, what = which
+        if kind == "all":
+            return what
+        ids = list(self.jobs) or [1]
+        return Filter(ids=(ids[what % len(ids)],))
 
     def matching(self, which):
         return [
@@ -445,4 +445,4 @@ def test_a_broker_does_what_the_model_does(name):
     class Play(Machine):
         broker_name = name
 
-    run_state_machine_as_test(Play, settings=settings(stateful_step_count=40))
+    run_state_machine_as_test(Play, settings=settings(stateful_step_count=100))
