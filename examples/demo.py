@@ -7,7 +7,6 @@ went as promised.
 import asyncio
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -77,7 +76,7 @@ def spins() -> None:
 
 @task(timeout=1, max_retries=0)
 def stuck_in_c() -> None:
-    re.match(r"(a+)+$", "a" * 64 + "b")  # a C loop that holds the interpreter for years
+    sum(range(10**15))  # a loop in C that holds the interpreter for months
 
 
 @task(timeout=1, max_retries=0)

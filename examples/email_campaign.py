@@ -5,12 +5,14 @@ python examples/email_campaign.py
 
 import os
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
 
-from liteq import RetryPolicy, TaskFailed, Worker, context, enqueue, task
+from liteq import JobId, RetryPolicy, TaskFailed, context, enqueue, task
 
 os.environ.setdefault("LITEQ_DB", os.path.join(tempfile.mkdtemp(), "campaign.db"))
 
@@ -44,7 +46,15 @@ def send(recipient: Recipient, template: str) -> str:
         raise AddressRefused(recipient.address)
     if random.random() < 0.2:
         raise MailServerBusy("451 try again later")
-    return f"{template} for {recipient.name}, attempt {context.attempt}"
+    return f"{template} sent at attempt {context.attempt}"
+
+
+def ending(job: JobId) -> str:
+    """How a job ended; waits for it."""
+    try:
+        return str(job.result(timeout=30))
+    except TaskFailed as exc:
+        return f"failed: {exc}"
 
 
 def main() -> None:
@@ -55,15 +65,13 @@ def main() -> None:
     jobs = enqueue(send.job(person, "newsletter") for person in people)
     print(f"queued {len(jobs)} emails")
 
-    Worker(queues=["campaign"], concurrency=4, burst=True).run()
+    command = [sys.executable, "-m", "liteq", "worker", "--app", __file__, "--concurrency", "4"]
+    with subprocess.Popen([*command, "--log-level", "error"]) as worker:
+        endings = Counter(ending(job) for job in jobs)
+        worker.terminate()
 
-    report = Counter(job.status() for job in jobs)
-    print("report:", dict(report))
-    print("first:", jobs[0].result())
-    try:
-        jobs[-1].result()
-    except TaskFailed as exc:
-        print("last:", exc)
+    for how, count in sorted(endings.items()):
+        print(f"{count:3} {how}")
 
 
 if __name__ == "__main__":

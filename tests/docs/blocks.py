@@ -136,12 +136,12 @@ class Place:
                 return []
 
     def due(self):
-        """How many jobs are to run now or are running."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        """How many jobs are running, or are to run within the next seconds."""
+        soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 5))
         [[count]] = self.rows(
             "SELECT count(*) FROM tasks WHERE status = 'running' "
             "OR (status = 'pending' AND (run_at IS NULL OR run_at <= ?))",
-            now,
+            soon,
         ) or [[0]]
         return count
 

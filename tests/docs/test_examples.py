@@ -6,14 +6,18 @@ from blocks import ROOT, Place
 SHOWS = {
     "basic.py": ["now pending and pending", "sent 'Hello' to user@example.com", "done after 1"],
     "multiple_queues.py": [
-        "emails   3 done",
+        "emails   4 done",
         "reports  3 pending",
         "reports  3 done",
         "push 'Hello'",
     ],
     "priorities.py": ["priority  50  fire\npriority  10  password reset\npriority  10  login code"],
     "monitoring.py": ["shaky: 1 failed", "default: 6 done", "LookupError: no user 7"],
-    "email_campaign.py": ["queued 61 emails", "report: {", "last: AddressRefused: nonsense"],
+    "email_campaign.py": [
+        "queued 61 emails",
+        "sent at attempt 1\n",
+        "  1 failed: AddressRefused: nonsense",
+    ],
     "demo.py": ["all kept."],
 }
 
