@@ -251,6 +251,7 @@ class _Run:
         for job in jobs:
             self._jobs[job.receipt] = job
         self._pool.put(jobs)
+        self._next_pool = 0.0  # their deadlines may be nearer than what it last said
 
     # ── tend ──
 
@@ -276,7 +277,7 @@ class _Run:
             self._more = True
             self._look_ahead(now)
             for receipt in self._trying(lambda: self._broker.cancellations(self._id)) or ():
-                self._pool.stop_run(receipt)
+                self._stop_run(receipt)
             self._neighbours = self._trying(self._broker.workers) or []
         self._recover()
         if now >= self._next_prune:
@@ -316,9 +317,13 @@ class _Run:
             if receipt in self._jobs:
                 logger.warning("job %d: lease lost, stopping it", self._jobs[receipt].id)
                 self._dropped.add(receipt)
-                self._pool.stop_run(receipt)
+                self._stop_run(receipt)
         for receipt in verdict.cancelled:
-            self._pool.stop_run(receipt)
+            self._stop_run(receipt)
+
+    def _stop_run(self, receipt: str) -> None:
+        self._pool.stop_run(receipt)
+        self._next_pool = 0.0  # it wants to look soon whether that has helped
 
     def _info(self) -> WorkerInfo:
         pid = os.getpid()
