@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+_ENDLESS = float("inf")
+
 Strategy = Literal["exponential", "linear", "fixed"]
 
 
@@ -20,7 +22,7 @@ class RetryPolicy:
     each wait, so that jobs which failed together do not come back together.
 
     An error is retried when it is an instance of one of `only` and of none of `never`.
-    Raises ValueError for a strategy, time or fraction that makes no sense.
+    Raises ValueError for a strategy, time, fraction or error that makes no sense.
     Source: AWS Architecture Blog, "Exponential Backoff And Jitter" (2015).
     """
 
@@ -39,13 +41,16 @@ class RetryPolicy:
                 f"retry strategy {self.strategy!r} is not known; "
                 "use 'exponential', 'linear', 'fixed' or a function of the attempt"
             )
-        if self.first < 0 or self.cap < 0 or self.multiplier <= 0:
+        if not (0 <= self.first < _ENDLESS and 0 <= self.cap < _ENDLESS and self.multiplier > 0):
             raise ValueError(
                 f"first={self.first!r} and cap={self.cap!r} must be 0 or more seconds, "
                 f"multiplier={self.multiplier!r} more than 0"
             )
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter={self.jitter!r} must be a fraction from 0 to 1")
+        for errors in (self.only, self.never):
+            if not isinstance(errors, tuple) or not all(map(_is_error, errors)):
+                raise ValueError(f"{errors!r} is not a tuple of exceptions such as (OSError,)")
 
     def wait(self, attempt: int, chance: float = 0.0) -> float:
         """Seconds to wait after run number `attempt` (from 1) has failed.
@@ -63,7 +68,8 @@ class RetryPolicy:
 
     def _bare(self, attempt: int) -> float:
         if callable(self.strategy):
-            return min(self.cap, max(0.0, float(self.strategy(attempt))))
+            wanted = float(self.strategy(attempt))
+            return max(0.0, wanted) if wanted <= self.cap else self.cap  # so nan is the cap
         if self.strategy == "fixed":
             return min(self.cap, self.first)
         if self.strategy == "linear":
@@ -72,6 +78,10 @@ class RetryPolicy:
             return min(self.cap, self.first * self.multiplier ** (attempt - 1))
         except OverflowError:  # an attempt in the thousands
             return self.cap
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
 DEFAULT = RetryPolicy()

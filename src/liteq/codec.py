@@ -6,7 +6,6 @@ The hot path is a call with plain arguments. Whether a call fits the signature d
 many arguments go by place and on the names of the others, so that is worked out once and kept.
 """
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from json import encoder as json_encoder
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from liteq.errors import EncodingError, InvalidArguments, PayloadTooLarge
 
-if TYPE_CHECKING:  # shapes costs some milliseconds to import; the first call of a task pays them
+if TYPE_CHECKING:  # they cost milliseconds to import; the first call of a task pays them
+    import inspect
+
     from liteq.shapes import Shape
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
@@ -34,7 +35,7 @@ class _Plan(NamedTuple):
 class _Facts(NamedTuple):
     """What a function's signature and hints say."""
 
-    signature: inspect.Signature
+    signature: "inspect.Signature"
     label: str  # "send_email(to: str, subject: str)", for messages
     names: list[str]  # of the parameters that take arguments by place
     rest: str  # the name of *args, or ""
@@ -256,19 +257,19 @@ class Codec:
 
 
 def _facts(function: Callable[..., Any]) -> _Facts:
+    import inspect
+
     from liteq import shapes
 
-    try:
-        signature = shapes.signature_of(function)
-    except ValueError:  # some functions written in C do not tell
-        signature = _ANY_CALL
+    signature = shapes.signature_of(function)
     hints = shapes.hints_of(inspect.unwrap(function))
     parameters = signature.parameters.values()
+    by_place = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     by_name = {each.name: shapes.shape_of(hints.get(each.name, Any)) for each in parameters}
     return _Facts(
         signature=signature,
-        label=f"{_name(function)}{signature.replace(return_annotation=inspect.Signature.empty)}",
-        names=[each.name for each in parameters if each.kind in _BY_PLACE],
+        label=f"{_name(function)}{signature.replace(return_annotation=signature.empty)}",
+        names=[each.name for each in parameters if each.kind in by_place],
         rest=next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), ""),
         others=next((each.name for each in parameters if each.kind is each.VAR_KEYWORD), ""),
         shapes=by_name,
@@ -277,7 +278,7 @@ def _facts(function: Callable[..., Any]) -> _Facts:
     )
 
 
-def _annotated(signature: inspect.Signature) -> "Iterator[tuple[str, str]]":
+def _annotated(signature: "inspect.Signature") -> "Iterator[tuple[str, str]]":
     """The annotations as they are written, by parameter or "return"."""
     for name, parameter in signature.parameters.items():
         if parameter.annotation is not parameter.empty:
@@ -381,13 +382,6 @@ def _fast_encode() -> Callable[[Any], str]:
     return lambda plain: join(chunks(plain, 0))
 
 
-_ANY_CALL = inspect.Signature(
-    [
-        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
-        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
-    ]
-)
-_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _scan: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
 _encode = _fast_encode()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 DEFAULT_DB = "liteq.db"
+_KINDS = {int: "whole number", float: "number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Settings:
             raise ValueError(f"start_method={self.start_method!r}: use auto, fork or spawn")
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, str) and value < 0:
+            if not isinstance(value, str) and not value >= 0:  # so nan is refused
                 raise ValueError(f"{field.name}={value!r} must not be negative")
         if self.lease < 1 or self.async_limit < 1 or self.payload_limit < 1:
             raise ValueError(
@@ -72,17 +73,20 @@ class Settings:
 def settings(query: Mapping[str, str] | None = None, **given: Any) -> Settings:
     """The settings in force now. `query` is what the broker's URL says after its `?`.
 
-    Arguments that are None count as not given. Raises ValueError naming the setting, its value
-    and where that came from.
+    Arguments that are None and variables that are empty count as not given. Raises ValueError
+    naming the setting, its value and where that came from; TypeError for an argument that is no
+    setting. What the URL says beyond the settings is for the broker.
     """
     values: dict[str, Any] = {}
+    for name in given.keys() - Settings.__slots__:
+        raise TypeError(f"no setting is named {name!r}; there are {', '.join(Settings.__slots__)}")
     for field in fields(Settings):
         variable = f"LITEQ_{field.name.upper()}"
         if given.get(field.name) is not None:
             values[field.name] = given[field.name]
         elif query and field.name in query:
             values[field.name] = _parsed(field, query[field.name], "the URL")
-        elif variable in os.environ:
+        elif os.environ.get(variable):
             values[field.name] = _parsed(field, os.environ[variable], variable)
     return Settings(**values)
 
@@ -98,6 +102,6 @@ def _parsed(field: Any, text: str, source: str) -> Any:
         return kind(text)
     except ValueError:
         raise ValueError(
-            f"{field.name}={text!r} (from {source}) is not a number; remove it for the "
+            f"{field.name}={text!r} (from {source}) is not a {_KINDS[kind]}; remove it for the "
             f"default, {field.default!r}"
         ) from None

@@ -74,8 +74,8 @@ class Retry(LiteqError):
     """
 
     def __init__(self, reason: str = "the task asked for a retry", *, after: float | None = None):
-        if after is not None and after < 0:
-            raise ValueError(f"Retry(after={after!r}) is in the past; give seconds, 0 or more")
+        if after is not None and not 0 <= after < float("inf"):
+            raise ValueError(f"Retry(after={after!r}) is no wait; give seconds, 0 or more")
         super().__init__(reason)
         self.after = after
 

@@ -35,11 +35,11 @@ _definitions: dict[str, Definition] = {}
 def register(definition: Definition) -> None:
     """Make the task known under its name.
 
-    Importing the same file twice (as `__main__` and by name) adds nothing. Raises DuplicateTask
-    when another file's function has the name already.
+    Importing the same file twice (as `__main__` and by name) adds nothing, and a function that is
+    defined anew replaces the old one. Raises DuplicateTask when another function has the name.
     """
     known = _definitions.get(definition.name)
-    if known is not None and _origin(known) != _origin(definition):
+    if known is not None and _differ(known, definition):
         raise DuplicateTask(
             f"task name {definition.name!r} is taken by {_place(known)}; "
             f"give {_place(definition)} a name of its own: @task(name=...)"
@@ -79,14 +79,32 @@ def forget(name: str) -> None:
     _definitions.pop(name, None)
 
 
+def _differ(known: Definition, new: Definition) -> bool:
+    """Whether these are two functions, and not one that was loaded or written twice."""
+    if _origin(known) != _origin(new):
+        return True
+    names = (known.function.__qualname__, new.function.__qualname__)
+    # Functions within functions are made again at each call, and sessions have no two of anything.
+    is_lasting = os.path.exists(_origin(new)) and not any("<locals>" in name for name in names)
+    return is_lasting and names[0] != names[1]
+
+
 def _origin(definition: Definition) -> str:
     """The file a task was written in; in a REPL or a notebook, its module."""
-    code = getattr(definition.function, "__code__", None)
-    file = getattr(code, "co_filename", "")
+    file, _ = _written(definition)
     return os.path.realpath(file) if os.path.exists(file) else definition.function.__module__
 
 
 def _place(definition: Definition) -> str:
-    code = getattr(definition.function, "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    file, line = _written(definition)
+    where = f" ({file}:{line})" if file else ""
     return f"{definition.function.__module__}.{definition.function.__qualname__}{where}"
+
+
+def _written(definition: Definition) -> tuple[str, int]:
+    """File and line of the task's own code, below the decorators that say what they wrap."""
+    function = definition.function
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    code = getattr(function, "__code__", None)
+    return ("", 0) if code is None else (code.co_filename, code.co_firstlineno)

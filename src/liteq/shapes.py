@@ -79,12 +79,17 @@ def hints_of(annotated: Any) -> dict[str, Any]:
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """The signature, whether or not its annotations can be resolved."""
-    if sys.version_info >= (3, 14):  # pragma: no cover
-        from annotationlib import Format  # names may be known to type checkers only
+    """The signature, its annotations resolved or not; anything goes where C code does not tell."""
+    try:
+        if sys.version_info >= (3, 14):  # pragma: no cover
+            from annotationlib import Format  # names may be known to type checkers only
 
-        return inspect.signature(function, annotation_format=Format.STRING)
-    return inspect.signature(function)
+            return inspect.signature(function, annotation_format=Format.STRING)
+        return inspect.signature(function)
+    except ValueError:
+        anything = inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)
+        named = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)
+        return inspect.Signature([anything, named])
 
 
 def check(value: Any, depth: int = 0) -> None:
@@ -456,9 +461,9 @@ def _bare(hint: Any) -> Any:
         origin = typing.get_origin(hint)
         if origin is typing.Annotated or getattr(origin, "_name", "") in _QUALIFIERS:
             hint = typing.get_args(hint)[0]
-        elif hasattr(hint, "__supertype__"):
+        elif isinstance(hint, typing.NewType):
             hint = hint.__supertype__
-        elif hasattr(hint, "__value__"):  # `type X = ...`, Python 3.12
+        elif type(hint).__name__ == "TypeAliasType":  # `type X = ...`, Python 3.12
             hint = hint.__value__
         elif isinstance(hint, TypeVar):
             hint = hint.__bound__ or Any
