@@ -451,7 +451,7 @@ class MemoryBroker:
     def _back(self, kept: _Kept, *, attempts: int, due: float | None, error: str | None) -> None:
         """Pending again; or cancelled, if that was asked for while it ran."""
         if due is not None:
-            pass
+            kept.since = stamp(due)
         kept.record = kept.record._replace(
             status="pending",
             attempts=attempts,
