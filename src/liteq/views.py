@@ -17,7 +17,7 @@ _STATE_STYLES = {"active": "green", "silent": "yellow", "dead": "red"}
 _QUEUES = (
     Column("QUEUE"),
     *(Column(name.upper(), number=True) for name in STATUSES),
-    Column("OLDEST WAIT", number=True),
+    Column("WAITING", number=True),
     Column("WORKERS", number=True),
     Column(""),
 )
@@ -107,19 +107,14 @@ def _workers_line(screen: Screen, active: list[dict[str, Any]]) -> str:
 
 
 def _queue_row(queue: dict[str, Any]) -> list[Cell]:
-    wait = queue["oldest_wait"]
-    unserved = queue["pending"] and not queue["workers"]
-    note = Cell("", queue["paused_at"] or "")
-    if queue["paused_at"]:
-        note = note._replace(text="paused", style="yellow")
-    elif unserved:
-        note = note._replace(text="no worker listens", style="red")
+    wait, count = queue["oldest_wait"], queue["workers"]
+    unserved = queue["pending"] and not count
     return [
         Cell(queue["queue"], style="bold"),
         *(_count_cell(queue[status], _STATUS_STYLES.get(status, "")) for status in STATUSES),
         Cell("") if wait is None else Cell(duration(wait), f"{wait:.3f}"),
-        Cell(str(queue["workers"]), style="red" if unserved else ""),
-        note,
+        Cell("none" if unserved else str(count), str(count), "red" if unserved else ""),
+        Cell("paused" if queue["paused_at"] else "", queue["paused_at"] or "", "yellow"),
     ]
 
 

@@ -118,7 +118,7 @@ def test_text_is_cut_by_what_it_takes_on_the_screen(text, width, shown):
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (0.0004, "0 ms"),
+        (0.0004, "<1 ms"),
         (0.25, "250 ms"),
         (0.9996, "1.0 s"),
         (9.94, "9.9 s"),
