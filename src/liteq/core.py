@@ -102,7 +102,7 @@ class JobId(int):
 class Calls(Generic[P]):
     """The ways to queue a call of one task, with options for that call."""
 
-    __slots__ = ("_at_most_once", "_connection", "_definition", "_delay", "_template")
+    __slots__ = ("_codec", "_connection", "_definition", "_delay", "_template")
 
     def __init__(
         self,
@@ -112,6 +112,7 @@ class Calls(Generic[P]):
         connection: sqlite3.Connection | None = None,
     ):
         self._definition = definition
+        self._codec = definition.codec
         self._template = template
         self._delay = delay
         self._connection = connection
@@ -159,7 +160,7 @@ class Calls(Generic[P]):
         kwargs: dict[str, Any],
         run_at: datetime | str | timedelta | None = None,
     ) -> NewJob:
-        payload = self._definition.codec.call_text(args, kwargs, broker.payload_limit)
+        payload = self._codec.call_text(args, kwargs, broker.payload_limit)
         name, _, queue, priority, max_retries, timeout, due, at_most_once = self._template
         if run_at is not None:
             due = times.moment(run_at, broker.clock.wall())

@@ -216,3 +216,15 @@ def test_prune_leaves_pending_and_running_jobs(broker, clock):
 
     assert broker.prune(["done", "failed", "cancelled"], 0.0, 10) == 0
     assert broker.count() == [("default", "pending", 1), ("default", "running", 1)]
+
+
+def test_an_id_is_never_used_twice(broker):
+    ids = broker.enqueue([new(), new()])
+    broker.purge(Filter())
+
+    [fresh] = broker.enqueue([new()])
+
+    assert fresh not in ids
+    assert [broker.get(id) for id in ids] == [None, None]
+    assert broker.purge(Filter()) == 1
+    assert broker.count() == []

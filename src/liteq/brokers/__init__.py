@@ -7,11 +7,19 @@ from liteq.brokers.base import Store
 
 _open: dict[str, Store] = {}  # by the broker's own, absolute URL
 _asked: dict[tuple[str, str], Store] = {}  # by the URL as asked for, and the working directory
+_named: dict[tuple[str | None, str | None], Store] = {}  # by LITEQ_URL and an absolute LITEQ_DB
 
 
 def current() -> Store:
     """The broker that LITEQ_URL or LITEQ_DB name at this moment."""
-    return connect(config.broker_url())
+    named = os.environ.get("LITEQ_URL"), os.environ.get("LITEQ_DB")
+    known = _named.get(named)
+    if known is not None:
+        return known
+    broker = connect(config.broker_url())
+    if config.broker_url() == broker.url:  # absolute: the working directory does not matter
+        _named[named] = broker
+    return broker
 
 
 def connect(url: str) -> Store:

@@ -15,12 +15,14 @@ import os
 import socket
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable
 
 PLACES = 64
 _SIZE = PLACES + PLACES * 8
 _ASLEEP = b"\x01"
+_LOOK = 0.005  # seconds; a worker that began to listen within them is not rung yet, but looks itself
 
 
 class Board:
@@ -83,11 +85,17 @@ class Bell:
 
     def __init__(self, board: Board):
         self._board = board
+        self._view: mmap.mmap | None = None
+        self._look_again = 0.0
         self._socket: socket.socket | None = None
 
     def ring(self, queues: Iterable[str], everybody: bool) -> None:
         """Wake one sleeping worker that listens on one of these queues, or all of them."""
-        view = self._board.view()
+        now = time.monotonic()
+        if now >= self._look_again:  # is it there, and is it the same file? 2 µs each time
+            self._view = self._board.view()
+            self._look_again = now + _LOOK
+        view = self._view
         if view is None:
             return
         place = view.find(_ASLEEP, 0, PLACES)

@@ -60,13 +60,19 @@ class SqliteBroker:
         """Store the jobs, all or none; their ids, in order."""
         now = self.clock.wall()
         if len(jobs) == 1:
-            # Alone it needs no BEGIN and COMMIT: a statement is a transaction.
-            row = _row(jobs[0], now)
-            ids = [self.database.run(lambda connection: _inserted(connection, row))]
-        else:
-            with self.database.transaction() as connection:
-                ids = _inserted_many(connection, jobs, now)
-        self._announce(jobs, now)
+            job = jobs[0]
+            id = self.database.execute(sql.INSERT, _row(job, now)).lastrowid
+            if job.due is None or job.due < now + _SOON:
+                self._bell.ring((job.queue,), everybody=False)
+            return [id or 0]
+        if not jobs:
+            return []
+        with self.database.transaction() as connection:
+            ids = _inserted_many(connection, jobs, now)
+        # Wake sleepers for what is due now, or before they would look by themselves.
+        queues = {job.queue for job in jobs if job.due is None or job.due < now + _SOON}
+        if queues:
+            self._bell.ring(queues, everybody=True)
         return ids
 
     def enqueue_on(self, connection: sqlite3.Connection, jobs: Sequence[NewJob]) -> list[int]:
@@ -276,17 +282,6 @@ class SqliteBroker:
 
     # ── how ──
 
-    def _announce(self, jobs: Sequence[NewJob], now: float) -> None:
-        """Wake sleepers for what is due now, or before they would look by themselves."""
-        if len(jobs) == 1:
-            job = jobs[0]
-            if job.due is None or job.due < now + _SOON:
-                self._bell.ring((job.queue,), everybody=False)
-            return
-        queues = {job.queue for job in jobs if job.due is None or job.due < now + _SOON}
-        if queues:
-            self._bell.ring(queues, everybody=True)
-
     def _check_same_file(self, connection: sqlite3.Connection) -> None:
         files = [row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"]
         if not files[0] or os.path.realpath(files[0]) != os.path.realpath(self.path):
@@ -399,10 +394,8 @@ def _row(job: NewJob, now: float) -> tuple[object, ...]:
     run_at, place = None, _place(now)
     if due is not None:
         run_at, place = times.stamp(due), _place(due) if due <= now else 0
-    return (
-        *(name, queue, priority, max_retries, timeout, at_most_once),
-        *(run_at, created, place, payload),
-    )
+    task = (name, queue, priority, max_retries, timeout, at_most_once)
+    return (*task, run_at, created, place, payload)
 
 
 def _place(due: float) -> int:
@@ -536,8 +529,12 @@ def _known(started: float | None) -> str | None:
 
 
 def _purged(connection: sqlite3.Connection, ids: str) -> int:
+    (newest,) = connection.execute(sql.NEWEST).fetchone()
     connection.execute(sql.PURGE_ATTEMPTS.format(ids=ids))
-    return connection.execute(sql.PURGE.format(ids=ids)).rowcount
+    deleted = connection.execute(sql.PURGE.format(ids=ids), (newest,)).rowcount
+    emptied = connection.execute(sql.PURGE_NEWEST.format(ids=ids), (newest,)).rowcount
+    connection.execute(sql.PURGE_PURGED, (newest,))
+    return deleted + emptied
 
 
 def _aged(
@@ -559,7 +556,7 @@ def _id_list(ids: Iterable[int]) -> str:
 
 def _condition(which: Filter) -> tuple[str, list[object]]:
     """The WHERE clause for a filter, and its values."""
-    parts: list[str] = ["1"]
+    parts: list[str] = ["status <> 'purged'"]
     values: list[object] = []
     if which.ids is not None:
         parts.append(f"id IN ({_id_list(which.ids)})")

@@ -3,7 +3,7 @@
 -- SQL), 0 waits for its run_at, else the moment it was due, in microseconds since the epoch.
 
 CREATE TABLE IF NOT EXISTS tasks (
-    id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- an id is never used twice
+    id           INTEGER PRIMARY KEY,  -- never used twice, see PURGE in statements.py
     name         TEXT    NOT NULL,
     payload      TEXT    NOT NULL DEFAULT '{"args": [], "kwargs": {}}',
     queue        TEXT    NOT NULL DEFAULT 'default',

@@ -120,7 +120,7 @@ FROM tasks WHERE id = ? AND receipt IS ?
 
 NEXT_DUE = "SELECT min(run_at) FROM tasks WHERE status = 'pending' AND place = 0"
 
-GET = f"SELECT {RECORD} FROM tasks WHERE id = ?"
+GET = f"SELECT {RECORD} FROM tasks WHERE id = ? AND status <> 'purged'"
 ATTEMPTS = """
 SELECT attempt, ending, worker_id, started_at, finished_at, error, traceback
 FROM attempts WHERE task_id = ? ORDER BY id
@@ -134,7 +134,7 @@ SELECT queue, status, sum(n) FROM (
     UNION ALL SELECT queue, 'pending', count(*) FROM tasks
         WHERE status = 'pending' AND place IS NULL GROUP BY queue
     UNION ALL SELECT queue, status, count(*) FROM tasks
-        WHERE status <> 'pending' GROUP BY status, queue)
+        WHERE status <> 'pending' AND status <> 'purged' GROUP BY status, queue)
 GROUP BY queue, status ORDER BY queue, status
 """
 OLDEST_READY = """
@@ -172,7 +172,17 @@ UPDATE tasks SET status = 'pending', place = ?, attempts = 0, losses = 0, run_at
 WHERE status IN ('failed', 'cancelled') AND id IN ({ids})
 RETURNING queue
 """
-PURGE = "DELETE FROM tasks WHERE status <> 'running' AND id IN ({ids})"
+# SQLite gives a new row the highest id plus one, so the row with the highest stays, emptied, as
+# `purged`: else its id would be used again. AUTOINCREMENT would see to that too, at 6 µs a row.
+NEWEST = "SELECT max(id) FROM tasks"
+PURGE = "DELETE FROM tasks WHERE status <> 'running' AND id IN ({ids}) AND id < ?"
+PURGE_NEWEST = """
+UPDATE tasks SET status = 'purged', name = '', payload = '', result = NULL, error = NULL
+WHERE status <> 'running' AND id IN ({ids}) AND id = ?
+"""
+PURGE_PURGED = """
+DELETE FROM tasks WHERE status = 'purged' AND status <> 'pending' AND id < ?
+"""
 PURGE_ATTEMPTS = "DELETE FROM attempts WHERE task_id IN ({ids})"
 PAUSE = """
 INSERT INTO queues (name, paused_at) VALUES (?, ?)
