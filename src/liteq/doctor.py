@@ -117,7 +117,7 @@ def _facts(store: Store) -> Facts:
     waiting = store.find(Filter(status="pending"), _SAMPLE)
     due = store.oldest_due()
     for record in waiting:
-        wait = now - instant(record.run_at, now)
+        wait = now - _due(record, now)
         if wait >= 0:
             due[record.queue] = max(due.get(record.queue, 0.0), wait)
     return Facts(store, now, workers, store.count(), store.paused(), waiting, due)
@@ -206,9 +206,7 @@ def _check_names(facts: Facts) -> Iterator[Finding]:
 
 
 def _check_future(facts: Facts) -> Iterator[Finding]:
-    later = [
-        due for record in facts.waiting if (due := instant(record.run_at, facts.now)) > facts.now
-    ]
+    later = [due for record in facts.waiting if (due := _due(record, facts.now)) > facts.now]
     if later:
         more = " or more" if len(facts.waiting) == _SAMPLE else ""
         yield ok(
@@ -314,7 +312,7 @@ def _running(title: str, record: JobRecord, facts: Facts) -> Finding:
 
 
 def _pending(title: str, record: JobRecord, facts: Facts) -> Finding:
-    due = instant(record.run_at, facts.now)
+    due = _due(record, facts.now)
     if due > facts.now:
         return ok(title, _why_later(record, ago(due, facts.now)))
     if record.queue in facts.paused:
@@ -364,6 +362,11 @@ def _why_later(record: JobRecord, when: str) -> str:
 
 
 # ── small things ──
+
+
+def _due(record: JobRecord, now: float) -> float:
+    """When the job may start; without a time of its own, from when it was queued."""
+    return instant(record.run_at, instant(record.created_at, now))
 
 
 def _is_busy(store: Store, worker: WorkerInfo) -> bool:
