@@ -299,7 +299,6 @@ class _Run:
             self._broker.url,
             extra={"worker": self._id},
         )
-        self._neighbours = self._trying(self._broker.workers) or []
         self._recover()
 
     def _beat(self, now: float) -> None:
@@ -313,6 +312,8 @@ class _Run:
         if verdict is None:
             return
         self._next_beat = now + self._settings.lease / 3
+        # Also when nothing stirs: a lease runs out in silence.
+        self._neighbours = self._trying(self._broker.workers) or []
         for receipt in verdict.lost:
             if receipt in self._jobs:
                 logger.warning("job %d: lease lost, stopping it", self._jobs[receipt].id)
@@ -415,8 +416,8 @@ class _Run:
         moments = [self._next_tick, self._next_beat, self._next_pool, self._due]
         if self._stopping_since is not None:
             moments.append(self._stopping_since + self._settings.shutdown_grace)
-        if self._worker.burst:
-            return 0.0 if not self._jobs else max(0.0, min(moments) - time.monotonic())
+        if self._worker.burst and not self._jobs:
+            return self._wait_for_trouble()
         return max(0.0, min(moments) - time.monotonic(), self._wait_for_trouble())
 
     def _wait_for_trouble(self) -> float:
@@ -503,7 +504,7 @@ def _pool(worker: Worker, broker: Store, settings: Settings) -> Pool:
     if worker._pool_name == "threads":
         from liteq.pools.threads import ThreadPool
 
-        return ThreadPool(worker.concurrency, limits, settings)
+        return ThreadPool(worker.worker_id, worker.concurrency, limits, settings)
     from liteq.pools.inline import InlinePool
 
     return InlinePool(limits)

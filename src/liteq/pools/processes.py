@@ -30,7 +30,7 @@ from liteq.pools import marks, wire
 from liteq.pools.base import Limits, Watcher, over_time
 from liteq.pools.child import ASYNC, PLAIN, Seat
 from liteq.pools.marks import Marks
-from liteq.pools.pace import Pace
+from liteq.pools.pace import MOST, Pace
 
 logger = logging.getLogger("liteq.worker")
 
@@ -130,6 +130,9 @@ class ProcessPool:
             lane.backlog.append(job.receipt)
         for lane in self._lanes:
             self._feed(lane)
+        if len(self._deadlines) > 4 * MOST:  # mostly of runs that have long ended
+            self._deadlines = [each for each in self._deadlines if each[1] in self._in_hand]
+            heapq.heapify(self._deadlines)
 
     def collect(self, ready: Collection[int]) -> list[Outcome]:
         """The runs that ended, those of processes that died among them."""
