@@ -8,8 +8,9 @@ import re
 from datetime import datetime, timedelta, timezone
 
 _LAST = 253402300799.0  # 9999-12-31T23:59:59Z, the last second that a datetime can say
+_FINE = 4e9  # up to here (2096) a microsecond is more than a float's last two bits
 _FIRST = -62135596800.0  # 0001-01-01T00:00:00Z
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- only ever added to, for text without a zone
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"(?:[Tt ](\d\d:\d\d)(:\d\d)?(?:[.,](\d{1,9}))?\s?(?:([Zz])|([+-]\d\d):?(\d\d)?)?)?",
@@ -60,16 +61,20 @@ def moment(run_at: datetime | str | timedelta, now: float) -> float:
 
 
 def _stamp(seconds: float) -> str:
-    """`stamp` from scratch; a second after 1970 is known from then on."""
+    """`stamp` from scratch; a second of this age is known from then on."""
     if not _FIRST <= seconds <= _LAST:  # this way round it catches NaN as well
         raise ValueError(f"{seconds!r} seconds since 1970 is not within the years 1 to 9999")
-    second, micro = divmod(round(seconds * 1e6), 1_000_000)
-    text = (_EPOCH + timedelta(seconds=second)).isoformat()[:19] + "."
-    if second > 0:
-        if len(_seconds_known) >= 1000:
-            _seconds_known.clear()
-        _seconds_known[str(second)] = text
-    return f"{text}{micro:06d}Z"
+    if not 1 <= seconds < _FINE:
+        second, fraction = divmod(seconds, 1.0)
+        moment = _EPOCH + timedelta(seconds=second, microseconds=round(fraction * 1e6))
+        return moment.isoformat(timespec="microseconds") + "Z"
+    if len(_seconds_known) >= 1000:
+        _seconds_known.clear()
+    # Rounded as `stamp` does it: two moments of one second must never change places.
+    micros = str(int(seconds * 1e6 + 0.5))
+    text = (_EPOCH + timedelta(seconds=int(micros[:-6]))).isoformat() + "."
+    _seconds_known[micros[:-6]] = text
+    return f"{text}{micros[-6:]}Z"
 
 
 def _seconds(said: datetime) -> float:

@@ -5,7 +5,7 @@ import time
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liteq.times import instant, moment, stamp
@@ -54,12 +54,22 @@ def test_stamp_refuses_what_no_calendar_has(seconds):
         stamp(seconds)
 
 
-@given(SECONDS)
+@given(st.floats(-5e9, 7e9))
+@example(5702604577.988747)
+@example(1.9999996)
 def test_stamp_and_instant_are_inverse_to_the_microsecond(seconds):
     text = stamp(seconds)
 
-    assert abs(instant(text) - seconds) <= 1e-4
+    assert abs(instant(text) - seconds) <= 1e-6
     assert stamp(instant(text)) == text
+
+
+@given(st.integers(1, 253402300798), st.floats(0, 0.999999), st.floats(0, 0.999999))
+def test_text_within_a_second_sorts_as_time_does(second, one, other):
+    earlier, later = sorted([second + one, second + other])
+    first = stamp(later)  # when nothing is known of this second, and when it is
+
+    assert stamp(earlier) <= first == stamp(later)
 
 
 @given(SECONDS, SECONDS)
