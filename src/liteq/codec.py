@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from json import encoder as json_encoder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from liteq.errors import EncodingError, InvalidArguments, PayloadTooLarge
+from liteq.errors import Cancel, EncodingError, InvalidArguments, PayloadTooLarge, TaskTimeout
 
 if TYPE_CHECKING:  # they cost milliseconds to import; the first call of a task pays them
     import inspect
@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # they cost milliseconds to import; the first call of a task 
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
-_MOST_PLANS = 256  # a function of **kwargs may be called in endlessly many ways
+_MOST_PLANS = 256  # a function of *args or **kwargs may be called in endlessly many ways
+_WIDEST_PLAN = 64  # and with endlessly many arguments
 _SHOWN = 60  # characters of a value in a message
 
 
@@ -147,9 +148,10 @@ class Codec:
         by_place += [facts.shapes[facts.rest] for _ in args[len(names) :]]
         by_name = {name: facts.shapes[name if name in named else facts.others] for name in kwargs}
         plan = _Plan(_all_plain([*by_place, *by_name.values()]), by_place, by_name)
-        if len(self._plans) >= _MOST_PLANS:
-            self._plans.clear()
-        self._plans[arity] = plan
+        if len(args) + len(kwargs) <= _WIDEST_PLAN:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            self._plans[arity] = plan
         return plan
 
     def _dumped(
@@ -268,7 +270,7 @@ def _facts(function: Callable[..., Any]) -> _Facts:
     by_name = {each.name: shapes.shape_of(hints.get(each.name, Any)) for each in parameters}
     return _Facts(
         signature=signature,
-        label=f"{_name(function)}{signature.replace(return_annotation=signature.empty)}",
+        label=f"{_name(function)}{shapes.told(signature)}",
         names=[each.name for each in parameters if each.kind in by_place],
         rest=next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), ""),
         others=next((each.name for each in parameters if each.kind is each.VAR_KEYWORD), ""),
@@ -315,6 +317,7 @@ def _each(call: dict[str, Any]) -> "Iterator[tuple[int | str, Any]]":
 def _unfit(what: str, value: Any, error: Exception) -> EncodingError:
     from liteq.shapes import Unfit
 
+    _let_pass(error)
     if not isinstance(error, Unfit):
         return EncodingError(f"{what} {_complaint(error)}")
     verb = "is" if error.value is value else "holds"
@@ -322,11 +325,18 @@ def _unfit(what: str, value: Any, error: Exception) -> EncodingError:
 
 
 def _unreadable(what: str, shape: "Shape", plain: Any, error: Exception) -> EncodingError:
+    _let_pass(error)
     why = " ".join(str(error).split())  # pydantic speaks in several lines
     return EncodingError(
         f"{what} cannot be rebuilt as {shape.name} from {_shown(plain)}: "
         f"{type(error).__name__}: {why}"
     )
+
+
+def _let_pass(error: Exception) -> None:
+    """A run's alarm may ring while we encode; it is no fault of the value."""
+    if isinstance(error, (Cancel, TaskTimeout)):
+        raise error
 
 
 def _complaint(error: Exception) -> str:

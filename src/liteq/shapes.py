@@ -29,6 +29,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, Union
 
+from liteq.errors import Cancel, TaskTimeout
+
 ATOMS = frozenset({str, int, float, bool, type(None)})
 MAX_DEPTH = 100  # readers of JSON bear more (Python and SQLite about 1000), people do not
 
@@ -90,6 +92,14 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature:
         anything = inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)
         named = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)
         return inspect.Signature([anything, named])
+
+
+def told(signature: inspect.Signature) -> str:
+    """The parameters as a person would write them."""
+    signature = signature.replace(return_annotation=signature.empty)
+    if sys.version_info >= (3, 14):  # pragma: no cover
+        return signature.format(quote_annotation_strings=False)
+    return str(signature)
 
 
 def check(value: Any, depth: int = 0) -> None:
@@ -432,6 +442,8 @@ class _Union:
                 continue
             try:
                 return tag, _load(member, plain)
+            except (Cancel, TaskTimeout):  # the alarm of the run that we are in
+                raise
             except Exception:  # noqa: S112 - a user's constructor may raise anything; try the next
                 continue
         raise ValueError(f"it is none of {self.name}")

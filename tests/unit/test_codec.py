@@ -6,7 +6,6 @@ import datetime as dt
 import decimal
 import enum
 import functools
-import inspect
 import json
 import math
 import os
@@ -35,7 +34,7 @@ from hypothesis import strategies as st
 
 from liteq import codec as codec_module
 from liteq.codec import Codec
-from liteq.errors import EncodingError, InvalidArguments, PayloadTooLarge
+from liteq.errors import Cancel, EncodingError, InvalidArguments, PayloadTooLarge, TaskTimeout
 from liteq.shapes import Plain, shape_of
 
 LIMIT = 1024 * 1024
@@ -283,7 +282,17 @@ def test_calls_of_endlessly_many_shapes_do_not_fill_memory():
     for number in range(1000):
         codec.call_text((), {f"name{number}": 1}, LIMIT)
 
-    assert len(codec._plans) <= 256
+    assert 0 < len(codec._plans) <= 256
+
+
+def test_calls_of_endlessly_many_arguments_do_not_fill_memory():
+    def work(*args): ...
+
+    codec = Codec(work)
+    args = list(range(10_000))
+
+    assert codec.call(codec.call_text(tuple(args), {}, LIMIT)) == (args, {})
+    assert len(codec._plans) == 0
 
 
 def test_signature_follows_wrapped_functions():
@@ -309,10 +318,16 @@ def test_async_functions_are_read_like_plain_ones():
 
 
 def test_function_without_known_signature_takes_any_call():
-    with pytest.raises(ValueError, match="signature"):
-        inspect.signature(dict.pop)  # else this test says nothing
+    class Opaque:
+        """Like the functions written in C that do not tell their parameters."""
 
-    codec = Codec(dict.pop)
+        @property
+        def __signature__(self):
+            raise ValueError("no signature found")
+
+        def __call__(self, x): ...
+
+    codec = Codec(Opaque())
 
     assert codec.call(codec.call_text((1, 2, 3), {"a": 4}, LIMIT)) == ([1, 2, 3], {"a": 4})
 
@@ -825,7 +840,7 @@ def test_payload_written_by_hand_is_read(payload, args, kwargs):
         ("'{}'", "is not JSON (Expecting value"),
         ('{"args": [1', "is not JSON ("),
         ('{"args": [NaN]}', "is not JSON (NaN is not a JSON number)"),
-        ("[" * 100_000, "is not JSON (maximum recursion"),
+        ("[" * 100_000, "is not JSON ("),
         (7, "is not JSON ("),
         ("[1]", "is not a JSON object"),
         ('{"to": "a"}', "has neither args nor kwargs"),
@@ -943,6 +958,38 @@ def test_stored_result_that_is_not_json_is_explained():
         Codec(plain).result("done")
 
 
+@pytest.mark.parametrize("alarm", [TaskTimeout("stopped after 1 seconds"), Cancel()])
+def test_alarm_that_rings_while_encoding_is_not_taken_for_a_fault_of_the_value(alarm):
+    ringing = False
+
+    @dataclasses.dataclass
+    class Slow:
+        value: int
+
+        def __post_init__(self) -> None:
+            if ringing:
+                raise alarm
+
+        def __getattribute__(self, name):
+            if name == "value" and ringing:
+                raise alarm
+            return object.__getattribute__(self, name)
+
+    codec, union, value = of(Slow), of(Slow | dt.date), Slow(1)
+    text, tagged = codec.result_text(value, LIMIT), union.result_text(value, LIMIT)
+    ringing = True
+
+    for encode in (codec.result_text, union.result_text):
+        with pytest.raises(type(alarm)):
+            encode(value, LIMIT)
+    with pytest.raises(type(alarm)):
+        codec.result(text)
+    with pytest.raises(type(alarm)):
+        union.result(tagged)
+    with pytest.raises(type(alarm)):
+        codec.call_text((value,), {}, LIMIT)
+
+
 # --- the fast ways ----------------------------------------------------------------------------
 
 
@@ -980,7 +1027,7 @@ leaves: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (dt.datetime, st.datetimes(timezones=st.none() | offsets)),
     (dt.date, st.dates()),
     (dt.time, st.times()),
-    (dt.timedelta, st.timedeltas(dt.timedelta(-100_000), dt.timedelta(100_000))),
+    (dt.timedelta, st.timedeltas(dt.timedelta(-99_000), dt.timedelta(99_000))),
     (uuid.UUID, st.uuids()),
     (decimal.Decimal, st.decimals(allow_nan=False)),
     (bytes, st.binary()),
