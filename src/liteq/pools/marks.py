@@ -19,7 +19,9 @@ import struct
 import tempfile
 import time
 
-ENTRIES = 1024  # a worker never has more runs in hand, so none is overwritten that matters
+# A worker never has more than pace.MOST runs in hand, so none is overwritten that matters …
+ENTRIES = 1024
+_SPARE = 16  # … not even if its end is told after that many others have begun
 LANES = 2
 _ENTRY = struct.Struct("<d56s")
 _RING = ENTRIES * _ENTRY.size
@@ -34,18 +36,40 @@ class Marks:
         self.path = path
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.ftruncate(descriptor, _SIZE)
+            if os.fstat(descriptor).st_size < _SIZE:
+                # Written, not truncated to: a hole in a full file system would be a SIGBUS later.
+                os.write(descriptor, bytes(_SIZE))
             self._map = mmap.mmap(descriptor, _SIZE)
         finally:
             os.close(descriptor)
         self._next = [0] * LANES
+        self._kept: list[set[int]] = [set() for _ in range(LANES)]  # entries of runs that go on
 
     def begin(self, lane: int, receipt: str) -> None:
-        """Note that this run begins now."""
+        """Note that this run begins now; for lanes where runs follow each other."""
         turn = self._next[lane]
-        offset = 64 + lane * _RING + turn * 64
+        offset = 64 + lane * _RING + turn % ENTRIES * 64
         _ENTRY.pack_into(self._map, offset, time.monotonic(), receipt.encode())
-        self._next[lane] = (turn + 1) % ENTRIES
+        self._next[lane] = turn + 1
+
+    def begin_beside(self, lane: int, receipt: str) -> int:
+        """Note that this run begins now, beside others; the turn that `ended` wants back.
+
+        Until then its entry stays, however many shorter runs come and go.
+        """
+        turn = self._free(lane)
+        self._kept[lane].add(turn % ENTRIES)
+        self.begin(lane, receipt)
+        return turn
+
+    def ended(self, lane: int, turn: int) -> None:
+        """Let the entry of this turn go; if it is old, write it anew, or it would go at once."""
+        self._kept[lane].discard(turn % ENTRIES)
+        if self._next[lane] - turn <= _SPARE:
+            return
+        old, new = (64 + lane * _RING + each % ENTRIES * 64 for each in (turn, self._free(lane)))
+        self._map[new : new + 64] = self._map[old : old + 64]
+        self._next[lane] += 1
 
     def begun(self, receipt: str) -> float | None:
         """When this run began (steady clock); None: not here, or not yet."""
@@ -77,6 +101,12 @@ class Marks:
         self._map.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
+
+    def _free(self, lane: int) -> int:
+        """The next turn whose entry may be written."""
+        while self._next[lane] % ENTRIES in self._kept[lane]:
+            self._next[lane] += 1
+        return self._next[lane]
 
 
 def path(worker: str, seat: str) -> str:

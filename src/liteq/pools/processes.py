@@ -190,7 +190,7 @@ class ProcessPool:
             self._give_up(self._missing.pop(0)[1])
         while self._vacant and self._vacant[0] <= now and not self._closing:
             self._vacant.pop(0)
-            self._seat_one()
+            self._refill(now)
         return self._rest(now)
 
     def close(self) -> list[Outcome]:
@@ -246,6 +246,13 @@ class ProcessPool:
             self._watcher.watch(connection.fileno())
         if child.pidfd >= 0:
             self._watcher.watch(child.pidfd)
+
+    def _refill(self, now: float) -> None:
+        try:
+            self._seat_one()
+        except OSError as error:  # no memory, no room for marks, too many processes
+            logger.error("cannot start a pool process, trying again in 5 s: %s", error)
+            self._vacant.append(now + 5.0)
 
     def _our_ends(self, ours: Iterable[socket.socket]) -> list[socket.socket]:
         """The ends that a forked child gets a copy of, and must not hold open."""

@@ -53,7 +53,8 @@ class Board:
             return None
         try:
             if os.fstat(descriptor).st_size < _SIZE:
-                os.ftruncate(descriptor, _SIZE)
+                # Written, not truncated to: a hole on a full disk would be a SIGBUS later.
+                os.write(descriptor, bytes(_SIZE))
         except OSError:  # the disk is full
             return None
         finally:

@@ -95,11 +95,15 @@ class SqliteBroker:
     ) -> list[Job]:
         """Lease up to `limit` due jobs to `worker` for `lease` seconds; see base.Broker."""
         now = times.stamp(self.clock.wall())
-        if limit < 1 or not self._worth_claiming(queues, now):
+        peek = sql.PEEK.format(queues=", ".join("?" * len(queues)))
+        ready, due, unseen = self.database.execute(peek, (*queues, now)).fetchone()
+        if limit < 1 or not (ready or due or unseen):
             return []
         with self.database.transaction() as connection:
-            self._see(connection)
-            connection.execute(sql.PROMOTE, (now,))
+            if unseen:
+                self._see(connection)
+            if due:
+                connection.execute(sql.PROMOTE, (now,))
             paused = {name for name, _ in connection.execute(sql.PAUSED)}
             open_queues = [queue for queue in queues if queue not in paused]
             if not open_queues:
@@ -289,11 +293,6 @@ class SqliteBroker:
                 f"the connection is to {files[0] or 'a database in memory'!r}, the queue is in "
                 f"{self.path!r}: one transaction can only span one file (set LITEQ_DB)"
             )
-
-    def _worth_claiming(self, queues: Sequence[str], now: str) -> bool:
-        query = sql.PEEK.format(queues=", ".join("?" * len(queues)))
-        (worth,) = self.database.run(lambda c: c.execute(query, (*queues, now)).fetchone())
-        return bool(worth)
 
     def _see(self, connection: sqlite3.Connection) -> None:
         """Take in rows that other programs wrote with plain SQL: are they due, in which format?"""

@@ -28,6 +28,7 @@ from liteq.errors import (
 
 logger = logging.getLogger(__name__)
 
+OLDEST = (3, 35)  # the first with RETURNING
 PATIENCE = 60.0  # seconds of waiting for other writers before it is called a fault
 Returned = TypeVar("Returned")
 
@@ -149,6 +150,10 @@ def open_file(path: str, *, synchronous: str = "NORMAL", **options: Any) -> sqli
 
     Raises BrokerError and its kinds, each naming the path and what to do.
     """
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise BrokerUnavailable(
+            f"this Python has SQLite {sqlite3.sqlite_version}; LiteQ needs 3.35 (2021) or newer"
+        )
     filesystem.check(path)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):

@@ -25,9 +25,9 @@ SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, column1 FROM (VALUES {{payloads}})
 
 # Three looks at the tops of indexes, without a lock: is there anything to begin a claim for?
 PEEK = """
-SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place > 0 AND queue IN ({queues}))
-    OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place = 0 AND run_at <= ?)
-    OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place IS NULL)
+SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place > 0 AND queue IN ({queues})),
+       EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place = 0 AND run_at <= ?),
+       EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place IS NULL)
 """
 UNSEEN = """
 SELECT id, run_at FROM tasks WHERE status = 'pending' AND place IS NULL LIMIT 1000
