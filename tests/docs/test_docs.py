@@ -38,5 +38,10 @@ def _leads(page, link):
 
 
 def _anchors(page):
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """As GitHub makes them: lower case, no punctuation, -1 and -2 where a heading comes again."""
+    found = set()
+    for heading in re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        again = sum(known.rpartition("-")[0] == name or known == name for known in found)
+        found.add(f"{name}-{again}" if again else name)
+    return found
