@@ -182,6 +182,7 @@ class _AsyncLane:
         self._wear = wear
         self._buffer = bytearray(2 * wire.LARGEST)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._turns: dict[str, int] = {}  # in the marks
         self._reasons: dict[str, BaseException] = {}
         self._taking = False
         self._open = True
@@ -231,7 +232,7 @@ class _AsyncLane:
             if not size:
                 return self._close()
             job = wire.read_job(memoryview(self._buffer)[:size])
-            self._marks.begin(ASYNC, job.receipt)
+            self._turns[job.receipt] = self._marks.begin_beside(ASYNC, job.receipt)
             self._tasks[job.receipt] = self._loop.create_task(self._outcome(job))
         self._take_no_more()
 
@@ -251,6 +252,7 @@ class _AsyncLane:
     def _tell(self, outcome: Outcome) -> None:
         self._tasks.pop(outcome.receipt, None)
         self._reasons.pop(outcome.receipt, None)
+        self._marks.ended(ASYNC, self._turns.pop(outcome.receipt))
         self._results.sendall(wire.outcome_frame(outcome))
         if self._wear.count():
             self._close()

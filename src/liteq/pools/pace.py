@@ -50,3 +50,19 @@ class Pace:
 
     def _allowed(self) -> int:
         return min(MOST, self.slots + int(self._rate * AHEAD * 2))
+
+
+def share(plain: Pace, coroutine: Pace) -> tuple[int, Pace | None]:
+    """How many more jobs to take, and the lane that wants none of them, if it is only one.
+
+    While one kind (plain functions, coroutines) has all that it may have in hand and slots of the
+    other stand empty, only that other kind is wanted.
+    """
+    if plain.closed() and coroutine.closed():
+        return 0, None
+    if plain.closed() or coroutine.closed():
+        wanted, full = (coroutine, plain) if plain.closed() else (plain, coroutine)
+        return (wanted.room(), full) if wanted.hungry() else (0, None)
+    # They may all turn out to be of one kind.
+    most = MOST - max(plain.in_hand, coroutine.in_hand)
+    return min(most, max(plain.room(), coroutine.room())), None

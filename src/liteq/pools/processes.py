@@ -26,7 +26,7 @@ from liteq.backoff import RetryPolicy
 from liteq.config import Settings
 from liteq.job import Job, Outcome
 from liteq.pools import child as inside
-from liteq.pools import marks, wire
+from liteq.pools import marks, pace, wire
 from liteq.pools.base import Limits, Watcher, over_time
 from liteq.pools.child import ASYNC, PLAIN, Seat
 from liteq.pools.marks import Marks
@@ -97,30 +97,22 @@ class ProcessPool:
             self._seat_one()
 
     def room(self) -> tuple[int, Collection[str]]:
-        """How many more jobs it would take now, and task names of which it wants none.
-
-        While one kind (plain functions, coroutines) has all that it may have in hand and slots of
-        the other stand empty, only that other kind is wanted.
-        """
+        """How many more jobs it would take now, and task names of which it wants none."""
         plain, coroutine = (lane.pace for lane in self._lanes)
         if not self._has_async:
             return plain.room(), ()
         if not self._has_plain:
             return coroutine.room(), ()
-        if plain.closed() == coroutine.closed():
-            return (0 if plain.closed() else max(plain.room(), coroutine.room())), ()
-        wanted = coroutine if plain.closed() else plain
-        if not wanted.hungry():
-            return 0, ()
-        unwanted = [d.name for d in registry.definitions() if d.is_async == coroutine.closed()]
-        return wanted.room(), unwanted
+        room, full = pace.share(plain, coroutine)
+        if full is None:
+            return room, ()
+        return room, [d.name for d in registry.definitions() if d.is_async == (full is coroutine)]
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Run these, in this order as slots get free."""
         now = time.monotonic()
         for job in jobs:
-            definition = registry.get(job.name)
-            number = ASYNC if self._has_async and definition and definition.is_async else PLAIN
+            number = self._lane_of(job)
             limit = job.timeout or self._limits.timeout
             self._in_hand[job.receipt] = _InHand(job, number, limit)
             if limit:
@@ -359,6 +351,12 @@ class ProcessPool:
             self._feed(lane)
 
     # ── jobs on their way ──
+
+    def _lane_of(self, job: Job) -> int:
+        definition = registry.get(job.name)
+        if definition is None:  # it fails wherever it runs, so let it not wait behind long ones
+            return ASYNC if self._has_async and self._lanes[PLAIN].pace.closed() else PLAIN
+        return ASYNC if self._has_async and definition.is_async else PLAIN
 
     def _feed(self, lane: "_Lane") -> None:
         """Send what the kernel will take; the rest when it has room again."""
