@@ -6,7 +6,7 @@
     settled    the way in for a worker: picks the rule by how the run ended
     succeeded  running → done
     failed     running → pending (attempts left) or failed (last attempt, or not worth a retry)
-    lost       the process or the worker died under it: pending at once, later with a wait, or failed
+    lost       the process or the worker died under it: pending at once or after a wait, or failed
     released   never began: pending again, and the attempt is given back
     cancelled  running → cancelled
 """
@@ -44,7 +44,7 @@ def succeeded(job: Job, outcome: Outcome) -> Change:
 
 
 def failed(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
-    """Round again after `wait` (or what the task itself asked for), or buried after the last run."""
+    """Round again after `wait`, or what the task itself asked for; buried after the last run."""
     if outcome.final or job.attempt > job.max_retries:
         return _end(job, "failed", outcome)
     after = wait if outcome.after is None else outcome.after

@@ -13,7 +13,7 @@ def boot_id() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
-    except OSError:  # not Linux: the moment of the boot, in steps that outlast a clock's small drift
+    except OSError:  # not Linux: the moment of the boot, in steps that outlast a clock's drift
         return f"{os.uname().nodename}-{round((time.time() - time.monotonic()) / 60)}"
 
 

@@ -225,7 +225,8 @@ class _Run:
             for change in changes:
                 if change.id not in accepted:
                     logger.warning(
-                        "job %d: result refused, its lease is no longer ours", change.id,
+                        "job %d: result refused, its lease is no longer ours",
+                        change.id,
                         extra={"job": change.id},
                     )
 
@@ -239,9 +240,7 @@ class _Run:
         if limit < 1 or (skip and time.monotonic() < self._skip_again):
             return
         jobs = self._trying(
-            lambda: self._broker.claim(
-                self._id, self._queues, limit, self._settings.lease, skip
-            )
+            lambda: self._broker.claim(self._id, self._queues, limit, self._settings.lease, skip)
         )
         if not jobs:
             if skip:
@@ -434,9 +433,7 @@ class _Run:
         if self._worker._stop_asked and self._stopping_since is None:
             self._stopping_since = now
             self._take(self._pool.take_back())
-            logger.info(
-                "worker %s is stopping; %d job(s) still running", self._id, len(self._jobs)
-            )
+            logger.info("worker %s is stopping; %d job(s) still running", self._id, len(self._jobs))
 
     def _over(self) -> bool:
         if self._stopping_since is not None:

@@ -47,5 +47,6 @@ def _make(url: str) -> Store:
 
         return MemoryBroker(url)
     raise ValueError(
-        f"no broker for the URL {url!r}; use sqlite:///path/to/file.db (LITEQ_DB=path is short for it)"
+        f"no broker for the URL {url!r}; use sqlite:///path/to/file.db, "
+        "or LITEQ_DB=path/to/file.db for short"
     )

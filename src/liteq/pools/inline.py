@@ -29,7 +29,7 @@ class InlinePool:
         self._limits = limits._replace(memory_mb=0)
         self._ended: list[Outcome] = []
 
-    def start(self, watcher: Watcher) -> None:  # noqa: ARG002 - a pool's method
+    def start(self, watcher: Watcher) -> None:
         """Nothing to start; say which limits nobody will enforce."""
         if self._limits.timeout or any(d.timeout for d in registry.definitions()):
             logger.warning("pool inline: time limits are not enforced; --pool processes does it")
@@ -42,7 +42,7 @@ class InlinePool:
         """Run them, one after the other."""
         self._ended += [base.run(job, self._limits) for job in jobs]
 
-    def collect(self, ready: Collection[int]) -> list[Outcome]:  # noqa: ARG002 - a pool's method
+    def collect(self, ready: Collection[int]) -> list[Outcome]:
         """The runs that ended."""
         ended, self._ended = self._ended, []
         return ended

@@ -166,7 +166,7 @@ class ProcessPool:
 
     def crowded(self) -> bool:
         """Whether jobs have been waiting here, in vain, since the last call."""
-        return any([lane.crowded() for lane in self._lanes])
+        return any([lane.crowded() for lane in self._lanes])  # noqa: C419 - ask every lane
 
     def tend(self) -> float:
         """Kill what is over its limit, look for the missing, refill seats; seconds to the next."""

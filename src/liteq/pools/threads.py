@@ -103,7 +103,7 @@ class ThreadPool:
             else:
                 self._loop.put(job)
 
-    def collect(self, ready: Collection[int]) -> list[Outcome]:  # noqa: ARG002 - a pool's method
+    def collect(self, ready: Collection[int]) -> list[Outcome]:
         """The runs that ended."""
         ended, self._withdrawn = [*self._withdrawn, *self._told.outcomes()], []
         outcomes, numbers = [], [0, 0]

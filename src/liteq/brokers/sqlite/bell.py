@@ -22,7 +22,8 @@ from collections.abc import Iterable
 PLACES = 64
 _SIZE = PLACES + PLACES * 8
 _ASLEEP = b"\x01"
-_LOOK = 0.005  # seconds; a worker that began to listen within them is not rung yet, but looks itself
+# Seconds: a worker that began to listen within them is not rung yet, but looks by itself.
+_LOOK = 0.005
 
 
 class Board:

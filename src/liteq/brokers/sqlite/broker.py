@@ -205,9 +205,7 @@ class SqliteBroker:
     def workers(self) -> list[WorkerInfo]:
         """The workers on record, and those only known from jobs they hold (as expired)."""
         steady = self.clock.steady()
-        rows = self.database.run(
-            lambda c: c.execute(sql.WORKERS, (self._boot, steady)).fetchall()
-        )
+        rows = self.database.run(lambda c: c.execute(sql.WORKERS, (self._boot, steady)).fetchall())
         strangers = self.database.run(lambda c: c.execute(sql.UNKNOWN_WORKERS).fetchall())
         known = [_worker(row) for row in rows]
         return known + [
@@ -324,7 +322,8 @@ class SqliteBroker:
     def _in_chunks(self, which: Filter, state: str, act: "_Action") -> int:
         """`act` on all jobs that match and are in the state, newest first, in small steps."""
         condition, values = _condition(which)
-        query = f"SELECT id FROM tasks WHERE {condition} AND {state} AND id < ? ORDER BY id DESC LIMIT ?"
+        matching = f"SELECT id FROM tasks WHERE {condition} AND {state}"
+        query = f"{matching} AND id < ? ORDER BY id DESC LIMIT ?"
         total, before = 0, 2**63 - 1
         while True:
             with self.database.transaction() as connection:
@@ -365,9 +364,7 @@ def _inserted(connection: sqlite3.Connection, row: tuple[object, ...]) -> int:
     return connection.execute(sql.INSERT, row).lastrowid or 0
 
 
-def _inserted_many(
-    connection: sqlite3.Connection, jobs: Sequence[NewJob], now: float
-) -> list[int]:
+def _inserted_many(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: float) -> list[int]:
     """The ids of one transaction follow each other: nobody else can write in between."""
     for alike, group in groupby(jobs, _but_payload):
         template, payloads = _row(NewJob._make(alike), now)[:-1], [job.payload for job in group]
@@ -564,12 +561,17 @@ def _condition(which: Filter) -> tuple[str, list[object]]:
         values.append(which.status)
         if which.status != "pending":
             parts.append("status <> 'pending'")  # so that the index of the ended is used
-    for column, value in (("queue", which.queue), ("name", which.name), ("worker_id", which.worker)):
+    for column, value in (
+        ("queue", which.queue),
+        ("name", which.name),
+        ("worker_id", which.worker),
+    ):
         if value is not None:
             parts.append(f"{column} = ?")
             values.append(value)
     if which.text is not None:
-        pattern = "%" + which.text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        text = which.text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+        pattern = f"%{text}%"
         parts.append(
             r"(name LIKE ? ESCAPE '\' OR payload LIKE ? ESCAPE '\' OR error LIKE ? ESCAPE '\')"
         )

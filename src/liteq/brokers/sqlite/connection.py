@@ -64,7 +64,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """The connection inside `BEGIN IMMEDIATE`; committed at the end, rolled back on an error."""
+        """The connection inside `BEGIN IMMEDIATE`: committed at the end, or rolled back."""
         with self.lock:
             connection = self._patiently(self._begun)
             try:

@@ -92,7 +92,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _settle_times(connection: sqlite3.Connection) -> None:
-    """LiteQ 0.2 wrote `2026-01-31 09:00:00` for UTC and `2026-01-31T09:00:00.123` for local time."""
+    """LiteQ 0.2 wrote `2026-01-31 09:00:00` for UTC, `2026-01-31T09:00:00.123` for local time."""
     for column in _TIMES:
         connection.execute(
             f"""
