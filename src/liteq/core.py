@@ -223,7 +223,7 @@ class Task(Calls[P], Generic[P, R]):
 
         `delay` is in seconds, or a timedelta. Raises ValueError as the decorator does.
         """
-        given = {
+        given: dict[str, Any] = {
             "queue": queue,
             "priority": priority,
             "max_retries": max_retries,

@@ -351,7 +351,7 @@ class SqliteListener:
         """Whether another connection has committed since the last call (3 µs)."""
         (version,) = self._database.run(lambda c: c.execute("PRAGMA data_version").fetchone())
         before, self._version = self._version, version
-        return before != version
+        return bool(before != version)
 
 
 class _Action(Protocol):

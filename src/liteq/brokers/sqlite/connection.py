@@ -164,7 +164,7 @@ def open_file(path: str, *, synchronous: str = "NORMAL", **options: Any) -> sqli
         raise BrokerUnavailable(f"cannot open {path}: it is a folder; LITEQ_DB must name a file")
     options = {"isolation_level": None, "check_same_thread": False, "timeout": 0, **options}
     try:
-        connection = sqlite3.connect(path, cached_statements=256, **options)
+        connection: sqlite3.Connection = sqlite3.connect(path, cached_statements=256, **options)
     except sqlite3.Error as error:
         raise translated(error, path) from error
     deadline = time.monotonic() + PATIENCE
