@@ -1,7 +1,6 @@
 """Wire: what a worker sends is what its pool process gets."""
 
 import os
-import socket
 
 import pytest
 
@@ -14,9 +13,9 @@ OUTCOME = Outcome("w.1.7", "failed", 1.0, 2.5, None, "ValueError: ж", "Tracebac
 
 @pytest.fixture
 def pair():
-    ends = socket.socketpair()
-    yield ends
-    for end in ends:
+    reader, writer = wire.pipe()
+    yield writer, reader
+    for end in (reader, writer):
         end.close()
 
 
@@ -43,10 +42,10 @@ def test_outcomes_arrive_in_order_however_they_are_cut(pair):
     sender, receiver = pair
     outcomes = [OUTCOME._replace(receipt=f"w.1.{n}", result="x" * n * 1000) for n in range(9)]
     sent = b"".join(wire.outcome_frame(outcome) for outcome in outcomes)
-    stream, got = wire.Stream(receiver), []
+    stream, got = wire.Stream(receiver.fileno()), []
 
     for start in range(0, len(sent), 777):
-        sender.sendall(sent[start : start + 777])
+        wire.send(sender.fileno(), sent[start : start + 777])
         got += [Outcome._make(fields) for fields in stream.read()]
 
     assert got == outcomes
@@ -58,9 +57,9 @@ def test_an_outcome_larger_than_the_kernels_buffer_arrives(pair):
 
     sender, receiver = pair
     large = OUTCOME._replace(result="x" * 5_000_000)
-    thread = threading.Thread(target=sender.sendall, args=(wire.outcome_frame(large),))
+    thread = threading.Thread(target=wire.send, args=(sender.fileno(), wire.outcome_frame(large),))
     thread.start()
-    stream, got = wire.Stream(receiver), []
+    stream, got = wire.Stream(receiver.fileno()), []
 
     while not got:
         got += [Outcome._make(fields) for fields in stream.read()]
@@ -70,13 +69,13 @@ def test_an_outcome_larger_than_the_kernels_buffer_arrives(pair):
 
 
 def test_reading_an_idle_stream_does_not_wait(pair):
-    assert list(wire.Stream(pair[1]).read()) == []
+    assert list(wire.Stream(pair[1].fileno()).read()) == []
 
 
 def test_the_end_of_the_other_side_is_told_after_its_last_words(pair):
     sender, receiver = pair
-    stream = wire.Stream(receiver)
-    sender.sendall(wire.outcome_frame(OUTCOME) + b"\x99\x00\x00\x00half of")
+    stream = wire.Stream(receiver.fileno())
+    wire.send(sender.fileno(), wire.outcome_frame(OUTCOME) + b"\x99\x00\x00\x00half of")
     sender.close()
 
     assert [Outcome._make(fields) for fields in stream.read()] == [OUTCOME]
@@ -86,6 +85,6 @@ def test_the_end_of_the_other_side_is_told_after_its_last_words(pair):
 
 def test_an_order_names_what_and_whom(pair):
     sender, receiver = pair
-    sender.sendall(wire.order_frame("stop", "w.1.7"))
+    wire.send(sender.fileno(), wire.order_frame("stop", "w.1.7"))
 
-    assert list(wire.Stream(receiver).read()) == [("stop", "w.1.7")]
+    assert list(wire.Stream(receiver.fileno()).read()) == [("stop", "w.1.7")]

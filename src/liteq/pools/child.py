@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -33,7 +34,8 @@ class Seat(NamedTuple):
     """All that a pool process is given."""
 
     jobs: tuple[socket.socket, socket.socket]  # per lane: shared by all, messages
-    results: tuple[socket.socket, socket.socket]  # per lane: its own, a stream
+    results: tuple[Connection, Connection]  # per lane: its own, frames
+    orders: Connection  # for coroutines, frames
     marks_path: str
     limits: Limits
     async_limit: int
@@ -45,7 +47,7 @@ class Seat(NamedTuple):
     modules: Sequence[str]  # to import, where the process was not forked
 
 
-def main(seat: Seat, strangers: Sequence[socket.socket]) -> None:
+def main(seat: Seat, strangers: Sequence[socket.socket | Connection]) -> None:
     """Run jobs until the worker closes the lanes, or this process is worn out.
 
     `strangers` are ends that a fork has copied and that are not ours to hold open.
@@ -95,7 +97,7 @@ class _PlainLane:
 
     def __init__(self, seat: Seat, marks: Marks, wear: _Wear):
         self._jobs = seat.jobs[PLAIN]
-        self._results = seat.results[PLAIN]
+        self._results = seat.results[PLAIN].fileno()
         self._limits = seat.limits
         self._marks = marks
         self._wear = wear
@@ -116,7 +118,7 @@ class _PlainLane:
             self._marks.begin(PLAIN, job.receipt)
             outcome = self._outcome(job)
             # At once, not in batches: the next job may take an hour.
-            self._results.sendall(wire.outcome_frame(outcome))
+            wire.send(self._results, wire.outcome_frame(outcome))
             self._wear.count()
             if outcome.error is not None and outcome.error.startswith("MemoryError"):
                 self._wear.out = True  # what the run has left behind stays in the process
@@ -174,8 +176,9 @@ class _AsyncLane:
 
     def __init__(self, seat: Seat, marks: Marks, wear: _Wear):
         self._jobs = seat.jobs[ASYNC]
-        self._results = seat.results[ASYNC]
-        self._orders = wire.Stream(self._results)
+        self._results = seat.results[ASYNC].fileno()
+        self._orders_from = seat.orders.fileno()
+        self._orders = wire.Stream(self._orders_from)
         self._limits = seat.limits
         self._limit = seat.async_limit
         self._marks = marks
@@ -208,7 +211,7 @@ class _AsyncLane:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
-        self._loop.add_reader(self._results.fileno(), self._obey)
+        self._loop.add_reader(self._orders_from, self._obey)
         self._take_more()
         self._ready.set()
         await self._closed.wait()
@@ -253,7 +256,7 @@ class _AsyncLane:
         self._tasks.pop(outcome.receipt, None)
         self._reasons.pop(outcome.receipt, None)
         self._marks.ended(ASYNC, self._turns.pop(outcome.receipt))
-        self._results.sendall(wire.outcome_frame(outcome))
+        wire.send(self._results, wire.outcome_frame(outcome))
         if self._wear.count():
             self._close()
         self._take_more()
@@ -264,7 +267,7 @@ class _AsyncLane:
         for _, receipt in self._orders.read():
             self._stop(str(receipt), Cancel("cancelled while it ran"))
         if self._orders.ended:
-            self._loop.remove_reader(self._results.fileno())
+            self._loop.remove_reader(self._orders_from)
 
     def _stop(self, receipt: str, reason: BaseException) -> None:
         task = self._tasks.get(receipt)

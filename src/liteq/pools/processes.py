@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
@@ -49,11 +50,18 @@ class _InHand(NamedTuple):
 class _Child:
     """One pool process and our ends of what connects us."""
 
-    def __init__(self, process: BaseProcess, results: list[socket.socket], marks_: Marks):
+    def __init__(
+        self,
+        process: BaseProcess,
+        results: Sequence[Connection],
+        orders: Connection,
+        marks_: Marks,
+    ):
         self.process = process
         self.pid = process.pid or 0
         self.results = results
-        self.streams = [wire.Stream(connection) for connection in results]
+        self.orders = orders
+        self.streams = [wire.Stream(connection.fileno()) for connection in results]
         self.marks = marks_
         self.born = time.monotonic()
         self.executioner: str | None = None  # the receipt for which we killed it
@@ -154,7 +162,7 @@ class ProcessPool:
             os.kill(child.pid, signal.SIGALRM)
         else:
             with contextlib.suppress(OSError):
-                child.results[ASYNC].sendall(wire.order_frame("stop", receipt))
+                wire.send(child.orders.fileno(), wire.order_frame("stop", receipt))
 
     def take_back(self) -> list[Outcome]:
         """What has not begun, as released."""
@@ -210,10 +218,12 @@ class ProcessPool:
     def _seat_one(self) -> None:
         self._seats += 1
         path = marks.path(self._worker, str(self._seats))
-        ours, theirs = zip(*(socket.socketpair() for _ in _LANES), strict=True)
+        ours, theirs = zip(*(wire.pipe() for _ in _LANES), strict=True)
+        orders_out, orders_in = wire.pipe()
         seat = Seat(
             jobs=(self._lanes[PLAIN].way_out, self._lanes[ASYNC].way_out),
             results=(theirs[PLAIN], theirs[ASYNC]),
+            orders=orders_out,
             marks_path=path,
             limits=self._limits,
             async_limit=self._settings.async_limit,
@@ -225,14 +235,14 @@ class ProcessPool:
             modules=() if self._method == "fork" else _modules(),
         )
         note = Marks(path)  # before the process, so that it can be read whatever happens
-        strangers = self._our_ends(ours) if self._method == "fork" else []
+        strangers = self._our_ends([*ours, orders_in]) if self._method == "fork" else []
         process = multiprocessing.get_context(self._method).Process(
             target=inside.main, args=(seat, strangers), name=f"liteq-{self._seats}"
         )
         process.start()
-        for end in theirs:
+        for end in (*theirs, orders_out):
             end.close()
-        child = _Child(process, list(ours), note)
+        child = _Child(process, ours, orders_in, note)
         self._children.append(child)
         for connection in child.results:
             self._watcher.watch(connection.fileno())
@@ -246,9 +256,9 @@ class ProcessPool:
             logger.error("cannot start a pool process, trying again in 5 s: %s", error)
             self._vacant.append(now + 5.0)
 
-    def _our_ends(self, ours: Iterable[socket.socket]) -> list[socket.socket]:
+    def _our_ends(self, ours: Iterable[Connection]) -> list[socket.socket | Connection]:
         """The ends that a forked child gets a copy of, and must not hold open."""
-        others = [connection for child in self._children for connection in child.results]
+        others = [end for child in self._children for end in (*child.results, child.orders)]
         return [*ours, *others, *(lane.way_in for lane in self._lanes)]
 
     def _bury(self, child: _Child) -> None:
@@ -292,6 +302,7 @@ class ProcessPool:
         for connection in child.results:
             self._watcher.unwatch(connection.fileno())
             connection.close()
+        child.orders.close()
         if child.pidfd >= 0:
             self._watcher.unwatch(child.pidfd)
             os.close(child.pidfd)
