@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from liteq import registry
 from liteq.backoff import RetryPolicy
@@ -236,7 +236,7 @@ class ProcessPool:
         )
         note = Marks(path)  # before the process, so that it can be read whatever happens
         strangers = self._our_ends([*ours, orders_in]) if self._method == "fork" else []
-        process = multiprocessing.get_context(self._method).Process(
+        process = _context(self._method).Process(
             target=inside.main, args=(seat, strangers), name=f"liteq-{self._seats}"
         )
         process.start()
@@ -468,7 +468,8 @@ class _Lane:
 
     def drain(self) -> list[Job]:
         """The jobs that nobody has read yet."""
-        jobs, buffer = [], bytearray(2 * wire.LARGEST)
+        jobs: list[Job] = []
+        buffer = bytearray(2 * wire.LARGEST)
         while True:
             try:
                 size = self.way_out.recv_into(buffer, 0, socket.MSG_DONTWAIT)
@@ -494,6 +495,11 @@ def _start_method(wanted: str) -> str:
     if wanted != "auto":
         return wanted
     return "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
+
+
+def _context(method: str) -> Any:
+    """multiprocessing's way to start processes; Any, as its type says nothing of Process."""
+    return multiprocessing.get_context(method)
 
 
 def _modules() -> list[str]:
