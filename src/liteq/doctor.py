@@ -6,6 +6,7 @@ What is particular to a SQLite file is looked at by the broker's own checkup.
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from shlex import quote
 from typing import NamedTuple
 
 from liteq import brokers, config, monitoring, registry
@@ -163,7 +164,7 @@ def _check_queues(facts: Facts) -> Iterator[Finding]:
             yield fault(
                 f"Queue {queue}",
                 f"it was paused {since}; {waited}",
-                f"liteq resume {queue}",
+                f"liteq resume {quote(queue)}",
             )
         elif queue in listening:
             yield ok(f"Queue {queue}", f"a worker listens; {waited}")
@@ -171,10 +172,10 @@ def _check_queues(facts: Facts) -> Iterator[Finding]:
             yield fault(
                 f"Queue {queue}",
                 f"no running worker listens on it{_listening_text(listening)}; {waited}",
-                f"liteq worker --app tasks.py --queues {queue}",
+                f"liteq worker --app tasks.py --queues {quote(queue)}",
             )
     for queue in sorted(set(facts.paused) - set(facts.due)):
-        yield warn(f"Queue {queue}", "it is paused", f"liteq resume {queue}")
+        yield warn(f"Queue {queue}", "it is paused", f"liteq resume {quote(queue)}")
 
 
 def _check_slots(facts: Facts) -> Iterator[Finding]:
@@ -248,7 +249,9 @@ def _check_stuck(facts: Facts) -> Iterator[Finding]:
         what = f"worker {worker.worker_id or '(unknown)'} is {state} and still holds "
         what += counted(held, "job")
         if facts.active():
-            yield warn("Dead worker", f"{what}; a running worker takes over within a lease (30 s)")
+            yield warn(
+                "Dead worker", f"{what}; a running worker takes over when its lease ends (30 s)"
+            )
         else:
             yield fault(
                 "Dead worker",
@@ -306,7 +309,7 @@ def _running(title: str, record: JobRecord, facts: Facts) -> Finding:
     return fault(
         title,
         f"it was running on worker {record.worker_id}, which is {state}; "
-        "another worker takes it over within a lease (30 s)",
+        "another worker takes it over when the lease ends (30 s)",
         None if facts.active() else "start one: liteq worker --app tasks.py",
     )
 
@@ -320,7 +323,7 @@ def _pending(title: str, record: JobRecord, facts: Facts) -> Finding:
         return fault(
             title,
             f"its queue {record.queue!r} was paused {since}",
-            f"liteq resume {record.queue}",
+            f"liteq resume {quote(record.queue)}",
         )
     if registry.definitions() and registry.get(record.name) is None:
         return fault(
@@ -333,7 +336,7 @@ def _pending(title: str, record: JobRecord, facts: Facts) -> Finding:
 
 def _pending_for_a_worker(title: str, record: JobRecord, facts: Facts, wait: float) -> Finding:
     active = facts.active()
-    start = f"liteq worker --app tasks.py --queues {record.queue}"
+    start = f"liteq worker --app tasks.py --queues {quote(record.queue)}"
     if not active:
         return fault(title, "it is due, but no worker is running", start)
     listening = [worker for worker in active if record.queue in worker.queues]

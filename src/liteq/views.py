@@ -77,6 +77,9 @@ def job(screen: Screen, details: dict[str, Any], now: float) -> None:
     for run in details["history"]:
         screen.line()
         _run(screen, run, now)
+    if screen.person and details["status"] == "pending":
+        screen.line()
+        screen.line(f"Why is it not running? liteq doctor {details['id']}", "dim")
 
 
 def findings(screen: Screen, found: Sequence[Finding], summary: str) -> None:

@@ -224,6 +224,14 @@ def test_a_person_sees_the_queues_state_and_how_to_see_older_jobs(liteq, on_term
     assert on_terminal("list", "--limit", 1, NO_COLOR="1")[1].endswith("\nOlder ones: --before 2\n")
 
 
+def test_a_person_who_looks_at_a_waiting_job_is_told_of_the_doctor(liteq, on_terminal):
+    liteq("enqueue", "add")
+
+    assert on_terminal("show", 1, NO_COLOR="1")[1].endswith(
+        "\nWhy is it not running? liteq doctor 1\n"
+    )
+
+
 def test_a_purge_is_confirmed_by_a_person(liteq, on_terminal):
     liteq("enqueue", "add")
     liteq("enqueue", "add")

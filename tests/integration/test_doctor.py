@@ -322,6 +322,13 @@ def test_a_paused_queue_with_due_jobs_is_a_fault_and_without_a_warning(store):
     assert found("Queue mail").level == "warn"
 
 
+def test_a_remedy_can_be_pasted_whatever_the_queue_is_called(store):
+    start_worker(store)
+    enqueue(store, queue="a b")
+
+    assert found("Queue a b").remedy.endswith("--queues 'a b'")
+
+
 def test_busy_slots_are_a_warning_once_jobs_wait_for_long(store):
     enqueue(store)
     enqueue(store)

@@ -29,7 +29,9 @@ def load(cwd, *apps, then=""):
     """What is registered after loading the apps, or the error's text; then what `then` shows."""
     script = textwrap.dedent(
         """
-        import json, sys
+        import sys
+        sys.path.remove("")  # -c puts it there; the console script does not have it
+        import json
         from liteq import errors, loading, registry
         apps, then = json.loads(sys.argv[1])
         try:
@@ -53,8 +55,6 @@ def load(cwd, *apps, then=""):
         capture_output=True,
         text=True,
         check=True,
-        # -c puts "" at the head of sys.path; the console script does not have it
-        env={**os.environ, "PYTHONSAFEPATH": "1"},
     )
     return json.loads(run.stdout.splitlines()[-1])
 
