@@ -256,7 +256,7 @@ class _Run:
 
     def _tend(self) -> None:
         now = time.monotonic()
-        if now >= self._next_pool:
+        if self._ready or now >= self._next_pool:  # what woke us may be a process that died
             self._next_pool = now + self._pool.tend()
         if now >= self._next_beat:
             self._beat(now)
