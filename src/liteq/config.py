@@ -93,7 +93,11 @@ def settings(query: Mapping[str, str] | None = None, **given: Any) -> Settings:
 
 def broker_url() -> str:
     """Where the jobs are: LITEQ_URL, else `sqlite:///` and the path in LITEQ_DB, else liteq.db."""
-    return os.environ.get("LITEQ_URL") or "sqlite:///" + (os.environ.get("LITEQ_DB") or DEFAULT_DB)
+    url = os.environ.get("LITEQ_URL")
+    if url:
+        return url
+    path = os.environ.get("LITEQ_DB") or DEFAULT_DB
+    return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
 
 
 def _parsed(field: Any, text: str, source: str) -> Any:

@@ -134,6 +134,14 @@ def test_db_names_the_file_and_wins_over_the_environment(liteq, place, monkeypat
     assert not (place / "other.db").exists()
 
 
+@pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "a%41.db", "my queue.db", "очередь.db"])
+def test_a_path_is_taken_literally(liteq, place, name):
+    assert liteq("enqueue", "add", "--db", name)[0] == 0
+
+    assert (place / name).exists()
+    assert liteq("list", "--db", name)[1].startswith("1\tadd\t")
+
+
 def test_url_names_the_broker(liteq, place):
     code, out, _ = liteq("enqueue", "add", "--url", "sqlite:///by-url.db")
 
