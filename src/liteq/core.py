@@ -30,9 +30,12 @@ _awaiting: Awaiting | None = None
 
 
 class JobId(int):
-    """The id of a job: an int that can also be asked about it. It remembers its broker's URL."""
+    """The id of a job: an int that can also be asked about it. It remembers its broker's URL.
 
-    url: str
+    Made from a plain int, it asks the broker that LITEQ_URL or LITEQ_DB name at that moment.
+    """
+
+    url: str | None = None
 
     def status(self) -> str | None:
         """pending, running, done, failed or cancelled; None if the job is gone."""
@@ -74,12 +77,13 @@ class JobId(int):
         return self._broker().cancel(Filter(ids=(int(self),))) == 1
 
     def _broker(self) -> Store:
-        return brokers.connect(self.url)
+        return brokers.current() if self.url is None else brokers.connect(self.url)
 
     def _look(self) -> tuple[bool, Any]:
-        record = self._broker().get(self)
+        broker = self._broker()
+        record = broker.get(self)
         if record is None:
-            raise JobNotFound(f"there is no job {int(self)} in {self.url}")
+            raise JobNotFound(f"there is no job {int(self)} in {broker.url}")
         if record.status == "failed":
             raise TaskFailed(record.error or "no reason is on record")
         if record.status == "cancelled":

@@ -278,3 +278,14 @@ def test_the_database_of_the_environment(place):
     assert statuses(place) == {"send_email": "done"}
     assert (elsewhere / "tasks.db").exists()
     assert not (place.directory / "liteq.db").exists()
+
+
+@pytest.mark.parametrize("name", ["50%41.db", "what?.db", "a#b.db", "with space.db", "база.db"])
+def test_any_file_name_will_do(place, name):
+    place.write("tasks.py", SEED["1. Определите задачи 1"])
+    place.environment["LITEQ_DB"] = name
+
+    place.python("from tasks import send_email\nsend_email.delay('a@example.com', 'hi')")
+
+    assert statuses(place) == {"send_email": "pending"}
+    assert [path.name for path in place.directory.glob("*.db")] == [name]
