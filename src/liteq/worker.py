@@ -37,6 +37,7 @@ logger = logging.getLogger("liteq.worker")
 
 TICK = 0.5  # seconds between looks at what nobody rings for: a dead worker is found within 1
 _SKIP_PAUSE = 0.05  # a search for one kind of task among many others is not for every turn
+_BEAT_AT_MOST = 10.0  # monitoring counts a worker as active for 15 seconds after a beat
 _PRUNE_EVERY = 60.0
 _PRUNE_BATCH = 500
 _TROUBLE = RetryPolicy("exponential", first=0.1, cap=5.0, jitter=0.5)
@@ -310,7 +311,7 @@ class _Run:
         verdict = self._trying(lambda: self._broker.beat(info, held, self._settings.lease))
         if verdict is None:
             return
-        self._next_beat = now + self._settings.lease / 3
+        self._next_beat = now + min(self._settings.lease / 3, _BEAT_AT_MOST)
         # Also when nothing stirs: a lease runs out in silence.
         self._neighbours = self._trying(self._broker.workers) or []
         for receipt in verdict.lost:
@@ -521,11 +522,12 @@ def _retry(job: Job, outcome: Outcome) -> tuple[float, bool]:
 
 def _report(job: Job, outcome: Outcome, change: Change, now: float) -> None:
     """One line for each run that ended."""
+    if outcome.ending == "done" and not logger.isEnabledFor(logging.INFO):
+        return  # the dict alone would cost the hot path half a microsecond
     took = outcome.ended - outcome.started
     about = {"job": job.id, "task": job.name, "queue": job.queue, "attempt": job.attempt}
     if outcome.ending == "done":
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("job %d %s done in %.3f s", job.id, job.name, took, extra=about)
+        logger.info("job %d %s done in %.3f s", job.id, job.name, took, extra=about)
     elif outcome.ending == "released":
         logger.info("job %d %s handed back", job.id, job.name, extra=about)
     elif change.status == "pending":

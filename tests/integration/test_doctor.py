@@ -205,7 +205,7 @@ def test_a_file_that_is_no_database_is_a_fault(place):
 
 
 def test_a_newer_schema_is_a_fault(store):
-    store.database.run(lambda connection: connection.execute("PRAGMA user_version = 99"))
+    store.database.run(lambda connection: connection.execute("PRAGMA user_version = 1000"))
     store.close()
 
     finding = found("Schema")

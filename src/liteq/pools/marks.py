@@ -34,7 +34,7 @@ class Marks:
 
     def __init__(self, path: str):
         self.path = path
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             if os.fstat(descriptor).st_size < _SIZE:
                 # Written, not truncated to: a hole in a full file system would be a SIGBUS later.

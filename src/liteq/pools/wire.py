@@ -29,7 +29,7 @@ def job_message(job: Job, spill_path: Callable[[], str]) -> bytes:
     if len(message) <= LARGEST:
         return message
     spill = spill_path()
-    descriptor = os.open(spill, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(spill, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "wb") as file:
         file.write(message)
     return marshal.dumps(spill)

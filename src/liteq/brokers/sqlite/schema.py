@@ -9,7 +9,8 @@ import sqlite3
 
 from liteq.errors import SchemaTooNew
 
-VERSION = 1
+VERSION = 1  # PRAGMA user_version
+_NEXT_GENERATION = 1000  # versions below are additive: an older LiteQ can work with them
 _SCHEMA = os.path.join(os.path.dirname(__file__), "schema.sql")
 
 # A file of LiteQ 0.2 (user_version 0) has these tables with fewer columns.
@@ -54,7 +55,7 @@ def ensure(connection: sqlite3.Connection, path: str) -> None:
 
     Raises SchemaTooNew for a file that a newer LiteQ has changed beyond what this one knows.
     """
-    if _version(connection, path) == VERSION:
+    if _version(connection, path) >= VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -69,9 +70,10 @@ def ensure(connection: sqlite3.Connection, path: str) -> None:
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
+    if version >= _NEXT_GENERATION:
         raise SchemaTooNew(
-            f"{path} has schema version {version}, this LiteQ knows up to {VERSION}; upgrade liteq"
+            f"{path} has schema version {version}, which this LiteQ ({VERSION}) cannot work with; "
+            "upgrade liteq"
         )
     return int(version)
 
