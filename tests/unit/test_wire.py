@@ -57,7 +57,7 @@ def test_an_outcome_larger_than_the_kernels_buffer_arrives(pair):
 
     sender, receiver = pair
     large = OUTCOME._replace(result="x" * 5_000_000)
-    thread = threading.Thread(target=wire.send, args=(sender.fileno(), wire.outcome_frame(large),))
+    thread = threading.Thread(target=wire.send, args=(sender.fileno(), wire.outcome_frame(large)))
     thread.start()
     stream, got = wire.Stream(receiver.fileno()), []
 
