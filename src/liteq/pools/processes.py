@@ -267,10 +267,11 @@ class ProcessPool:
         for stream in child.streams:
             self._hear(stream)
         victims = [receipt for receipt in child.marks.receipts() if receipt in self._in_hand]
-        how = _how_it_ended(child.process.exitcode or 0)
+        exitcode = child.process.exitcode or 0
+        how = _how_it_ended(exitcode)
         for receipt in victims:
             self._ended.append(self._fate(receipt, child, how))
-        if victims or child.process.exitcode:
+        if victims or exitcode:
             logger.warning(
                 "pool process %d %s; it was running %d job(s)",
                 child.pid,
@@ -281,7 +282,7 @@ class ProcessPool:
         self._children.remove(child)
         self._dispose(child)
         self._search()
-        early = time.monotonic() - child.born < 1.0 and not victims and child.process.exitcode
+        early = time.monotonic() - child.born < 1.0 and not victims and exitcode
         self._stillborn = self._stillborn + 1 if early else 0
         wait = _RESPAWN.wait(self._stillborn) if self._stillborn else 0.0
         self._vacant.append(time.monotonic() + wait)
