@@ -14,7 +14,8 @@ from liteq.job import Filter, NewJob, Outcome, WorkerInfo
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working directory without any queue."""
+    """A working directory without any queue, in a program without any task."""
+    monkeypatch.setattr(registry, "_definitions", {})
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LITEQ_URL", raising=False)
     monkeypatch.setenv("LITEQ_DB", str(tmp_path / "q.db"))
@@ -41,15 +42,12 @@ def gone():
 
 
 @pytest.fixture
-def app():
-    """A registered task `add`, forgotten after the test."""
+def app(place):
+    """A registered task `add`."""
 
     @task(name="add")
     def add():
         pass
-
-    yield
-    registry.forget("add")
 
 
 def start_worker(store, name="w1", receipts=(), **facts):

@@ -153,14 +153,16 @@ def test_a_paused_queue_stays_paused(queue):
 
 
 @pytest.mark.parametrize(
-    "now",
+    "told",
     [
-        HOUR,
-        datetime.now(timezone.utc) + HOUR,
-        (datetime.now(timezone.utc) + HOUR).isoformat(),
+        lambda moment: HOUR,
+        lambda moment: moment,
+        lambda moment: moment.isoformat(),
     ],
+    ids=["timedelta", "datetime", "text"],
 )
-def test_run_due_at_a_given_moment(now):
+def test_run_due_at_a_given_moment(told):
+    now = told(datetime.now(timezone.utc) + HOUR)
     add.schedule(timedelta(minutes=59), 1, 1)
     add.schedule(timedelta(minutes=90), 2, 2)
 
