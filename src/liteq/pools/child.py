@@ -143,10 +143,10 @@ class _PlainLane:
             function = functools.partial(_awaited, function)
         limit = job.timeout or self._limits.timeout
         self._deadline = time.monotonic() + limit if limit else None
-        self._armed = job
-        if limit:
-            signal.setitimer(signal.ITIMER_REAL, limit)
         try:
+            self._armed = job
+            if limit:
+                signal.setitimer(signal.ITIMER_REAL, limit)
             return base.finished(call, self._limits, function)
         except BaseException as error:  # the alarm came just as the function had ended
             return base.failure(call, self._limits, error)
