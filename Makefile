@@ -41,7 +41,7 @@ lint: .venv/.dev ## style, spelling and the import layers
 types: .venv/.dev ## mypy --strict
 	$(BIN)/mypy
 
-bench: .venv/.dev ## measure this machine: one table, raw limits in the same run
+bench: .venv/.dev ## measure this machine, raw limits in the same run (with huey: ARGS=--peers)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 crash: .venv/.dev ## the long crash test: a thousand kills, nothing lost

@@ -70,3 +70,11 @@ def test_the_layers_that_are_drawn_are_those_that_lint_checks():
     there = re.sub(r" \| \(\w+\)|\(\w+\) \| ", "", checked)  # (later) rooms are optional
 
     assert drawn.splitlines() == re.findall(r'"(.*)"', there)
+
+
+def test_the_package_and_the_changelog_are_of_one_version():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert re.search(r'^version = "(.*)"', text, re.MULTILINE)[1] == liteq.__version__
+    assert liteq.__version__.partition(".dev")[0] in changes
