@@ -7,8 +7,10 @@ import pytest
 from blocks import ROOT
 
 import liteq
+from liteq.db import get_conn
 
 GENERATOR = ROOT / "docs" / "generate.py"
+USER_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 EXPORTS = re.compile(r"<!-- exports -->(.*?)<!-- end of exports -->", re.DOTALL)
 
 
@@ -70,6 +72,25 @@ def test_the_layers_that_are_drawn_are_those_that_lint_checks():
     there = re.sub(r" \| \(\w+\)|\(\w+\) \| ", "", checked)  # (later) rooms are optional
 
     assert drawn.splitlines() == re.findall(r'"(.*)"', there)
+
+
+def test_every_column_of_every_table_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setenv("LITEQ_DB", str(tmp_path / "q.db"))
+    page = (ROOT / "docs/reference/tables.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    connection = get_conn()
+    tables = [name for (name,) in connection.execute(USER_TABLES)]
+    assert {*tables, "Versions"} == sections.keys()
+
+    for table in tables:
+        columns = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
+        told = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in _rows(sections[table])]
+        assert {name for names in told for name in names} == columns
+    connection.close()
+
+
+def _rows(section):
+    return [line for line in section.splitlines() if line.startswith("| `")]
 
 
 def test_the_package_and_the_changelog_are_of_one_version():
