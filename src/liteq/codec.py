@@ -258,6 +258,13 @@ class Codec:
         )
 
 
+def check_size(what: str, text: str, limit: int) -> None:
+    """Raise PayloadTooLarge if the text takes more than `limit` bytes; `what` it is begins it."""
+    size = len(text.encode())
+    if size > limit:
+        raise _too_large(what, size, limit)
+
+
 def _facts(function: Callable[..., Any]) -> _Facts:
     import inspect
 

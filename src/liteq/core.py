@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cas
 from liteq import backoff, brokers, records, registry, times
 from liteq.backoff import RetryPolicy
 from liteq.brokers.base import Awaiting, Store
-from liteq.codec import Codec
+from liteq.codec import Codec, check_size
 from liteq.errors import BrokerError, JobNotFound, TaskCancelled, TaskFailed
 from liteq.job import Filter, NewJob
 from liteq.registry import Definition
@@ -22,6 +22,7 @@ from liteq.registry import Definition
 if TYPE_CHECKING:  # for the signatures only: the memory broker's users need no sqlite3
     import sqlite3
 
+_ANY_SIZE = 2**63
 P = ParamSpec("P")
 R = TypeVar("R")
 Returned = TypeVar("Returned")
@@ -128,7 +129,8 @@ class Calls(Generic[P]):
         carry, BrokerError if it cannot be stored. Then nothing is.
         """
         broker = brokers.current()
-        return self._stored(broker, self._job(broker, args, kwargs))
+        payload = self._codec.call_text(args, kwargs, broker.payload_limit)
+        return self._stored(broker, self._new(broker, payload))
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> JobId:
         """`delay`, awaited; the event loop is never blocked."""
@@ -155,7 +157,11 @@ class Calls(Generic[P]):
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """The call as data, not stored: for `enqueue`, which stores many in one transaction."""
-        return self._job(brokers.current(), args, kwargs)
+        payload = self._codec.call_text(args, kwargs, _ANY_SIZE)  # `enqueue` knows the limit
+        if self._delay is not None:
+            return self._new(brokers.current(), payload)
+        name, _, queue, priority, max_retries, timeout, due, at_most_once = self._template
+        return NewJob(name, payload, queue, priority, max_retries, timeout, due, at_most_once)
 
     def _job(
         self,
@@ -165,10 +171,14 @@ class Calls(Generic[P]):
         run_at: datetime | str | timedelta | None = None,
     ) -> NewJob:
         payload = self._codec.call_text(args, kwargs, broker.payload_limit)
+        job = self._new(broker, payload)
+        if run_at is None:
+            return job
+        return job._replace(due=times.moment(run_at, broker.clock.wall()))
+
+    def _new(self, broker: Store, payload: str) -> NewJob:
         name, _, queue, priority, max_retries, timeout, due, at_most_once = self._template
-        if run_at is not None:
-            due = times.moment(run_at, broker.clock.wall())
-        elif self._delay is not None:
+        if self._delay is not None:
             due = broker.clock.wall() + self._delay
         return NewJob(name, payload, queue, priority, max_retries, timeout, due, at_most_once)
 
@@ -303,7 +313,7 @@ def enqueue(jobs: Iterable[NewJob], *, using: sqlite3.Connection | None = None) 
     BrokerError if they cannot be stored; then none is.
     """
     broker = brokers.current()
-    batch = jobs if isinstance(jobs, Sequence) else list(jobs)
+    batch = _batch(jobs, broker.payload_limit)
     if using is None:
         ids = broker.enqueue(batch)
     else:
@@ -314,7 +324,17 @@ def enqueue(jobs: Iterable[NewJob], *, using: sqlite3.Connection | None = None) 
 async def aenqueue(jobs: Iterable[NewJob]) -> list[JobId]:
     """`enqueue`, awaited; the event loop is never blocked."""
     broker = brokers.current()
-    return _job_ids(await _awaited(broker.enqueue, list(jobs)), broker)
+    batch = _batch(jobs, broker.payload_limit)
+    return _job_ids(await _awaited(broker.enqueue, batch), broker)
+
+
+def _batch(jobs: Iterable[NewJob], limit: int) -> Sequence[NewJob]:
+    """The jobs, none of them larger than the limit."""
+    batch = jobs if isinstance(jobs, Sequence) else list(jobs)
+    for job in batch:
+        if len(job.payload) * 4 > limit:  # a character has at most four bytes
+            check_size(f"the arguments of a call of task {job.name!r}", job.payload, limit)
+    return batch
 
 
 def _made(
@@ -390,7 +410,10 @@ def _job_id(id: int, broker: Store) -> JobId:
 
 
 def _job_ids(ids: Iterable[int], broker: Store) -> list[JobId]:
-    return [_job_id(id, broker) for id in ids]
+    url, job_ids = broker.url, [JobId(id) for id in ids]
+    for job_id in job_ids:
+        job_id.url = url
+    return job_ids
 
 
 async def _awaited(verb: Callable[..., Returned], *arguments: Any) -> Returned:

@@ -8,7 +8,8 @@ it, and no change of the wall clock touches it.
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from itertools import count, groupby
+from itertools import chain, count, groupby
+from operator import itemgetter
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -32,7 +33,11 @@ from liteq.machine import boot_id
 
 _SOON = 1.0  # seconds; a sleeping worker looks at least twice a second by itself
 _ALIKE = 100  # rows a statement, of jobs that differ in their payload alone
+_TOGETHER = 50  # rows a statement, of runs that ended well
 _CHUNK = 500  # rows a transaction, where people act on many: others get their turn in between
+
+
+_BUT_PAYLOAD = itemgetter(0, 2, 3, 4, 5, 6, 7)  # all fields of a NewJob but that one
 
 
 class SqliteBroker:
@@ -366,8 +371,9 @@ def _inserted(connection: sqlite3.Connection, row: tuple[object, ...]) -> int:
 
 def _inserted_many(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: float) -> list[int]:
     """The ids of one transaction follow each other: nobody else can write in between."""
-    for alike, group in groupby(jobs, _but_payload):
-        template, payloads = _row(NewJob._make(alike), now)[:-1], [job.payload for job in group]
+    for _, group in groupby(jobs, _BUT_PAYLOAD):
+        alike = list(group)
+        template, payloads = _row(alike[0], now)[:-1], [job.payload for job in alike]
         whole = len(payloads) - len(payloads) % _ALIKE
         if whole:
             query = sql.INSERT_ALIKE.format(payloads=", ".join(["(?)"] * _ALIKE))
@@ -376,11 +382,6 @@ def _inserted_many(connection: sqlite3.Connection, jobs: Sequence[NewJob], now: 
         connection.executemany(sql.INSERT, ((*template, text) for text in payloads[whole:]))
     (last,) = connection.execute("SELECT last_insert_rowid()").fetchone()
     return list(range(last - len(jobs) + 1, last + 1))
-
-
-def _but_payload(job: NewJob) -> tuple[object, ...]:
-    name, _, queue, priority, max_retries, timeout, due, at_most_once = job
-    return name, "", queue, priority, max_retries, timeout, due, at_most_once
 
 
 def _row(job: NewJob, now: float) -> tuple[object, ...]:
@@ -424,7 +425,7 @@ def _all_done(connection: sqlite3.Connection, done: Sequence[Change]) -> set[int
         return set()
     rows = [_done_row(change) for change in done]
     connection.execute("SAVEPOINT batch")
-    if connection.executemany(sql.DONE, rows).rowcount == len(rows):
+    if _done_at_once(connection, rows) == len(rows):
         return {change.id for change in done}
     connection.execute("ROLLBACK TO batch")
     return {
@@ -432,6 +433,19 @@ def _all_done(connection: sqlite3.Connection, done: Sequence[Change]) -> set[int
         for change, row in zip(done, rows, strict=True)
         if connection.execute(sql.DONE, row).rowcount == 1
     }
+
+
+def _done_at_once(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> int:
+    """How many of them took effect."""
+    whole = len(rows) - len(rows) % _TOGETHER
+    together = sql.DONE_TOGETHER.format(rows=", ".join(["(?, ?, ?, ?, ?)"] * _TOGETHER))
+    changed = 0
+    for start in range(0, whole, _TOGETHER):
+        values = chain.from_iterable(rows[start : start + _TOGETHER])
+        changed += connection.execute(together, list(values)).rowcount
+    if whole < len(rows):
+        changed += connection.executemany(sql.DONE, rows[whole:]).rowcount
+    return changed
 
 
 def _done_row(change: Change) -> tuple[object, ...]:
