@@ -318,3 +318,12 @@ def grow(megabytes: int) -> int:
 
 
 _kept: list[bytes] = []
+
+
+# ── that queue others ──
+
+
+@task()
+def chain(more: int) -> None:
+    if more:
+        chain.delay(more - 1)

@@ -142,7 +142,7 @@ class Hand:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
             self.process.wait(PATIENCE)
-        wait_for(lambda: not any(_running(pid) for pid in children), "the end of pool processes")
+        wait_for(lambda: not any(alive(pid) for pid in children), "the end of pool processes")
 
     def cpu_seconds(self):
         """Processor time that the worker itself has used so far (proc(5), utime and stime)."""
@@ -208,7 +208,7 @@ def _children(pid):
         return []
 
 
-def _running(pid):
+def alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except FileNotFoundError:
