@@ -68,6 +68,16 @@ def test_a_lane_that_slows_down_takes_less_ahead():
     assert lane.room() == 2
 
 
+def test_a_lane_that_has_stalled_takes_nothing_ahead_until_it_moves_again():
+    lane = running(2, 2, rate=5000)
+
+    lane.stalled()
+    assert lane.closed()
+
+    lane.ended(1, 99.0)
+    assert lane.room() == 1
+
+
 def test_both_kinds_are_wanted_while_both_have_room():
     assert share(running(2, 0), running(20, 0)) == (20, None)
     assert share(running(2, 1), running(20, 19)) == (1, None)

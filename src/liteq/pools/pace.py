@@ -33,6 +33,10 @@ class Pace:
             self._rate = (self._rate + self._ended / elapsed) / 2
             self._ended, self._since = 0, now
 
+    def stalled(self) -> None:
+        """Nothing has ended for long: how fast it went before says nothing any more."""
+        self._rate, self._ended = 0.0, 0
+
     def closed(self) -> bool:
         """Whether it has all that it may have."""
         return self.in_hand >= self._allowed()

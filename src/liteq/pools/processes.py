@@ -367,7 +367,7 @@ class ProcessPool:
     def _lane_of(self, job: Job) -> int:
         definition = registry.get(job.name)
         if definition is None:  # it fails wherever it runs, so let it not wait behind long ones
-            return ASYNC if self._has_async and self._lanes[PLAIN].pace.closed() else PLAIN
+            return PLAIN if self._lanes[PLAIN].pace.hungry() or not self._has_async else ASYNC
         return ASYNC if self._has_async and definition.is_async else PLAIN
 
     def _feed(self, lane: "_Lane") -> None:
@@ -483,7 +483,10 @@ class _Lane:
     def crowded(self) -> bool:
         """Whether more is in hand than runs, and nothing has ended since the last call."""
         moved, self.moved = self.moved, False
-        return not moved and self.pace.in_hand > self.pace.slots
+        if moved or self.pace.in_hand <= self.pace.slots:
+            return False
+        self.pace.stalled()  # or the same jobs would be claimed ahead again
+        return True
 
     def close(self) -> None:
         """No more jobs: idle children see the end of the lane and go."""

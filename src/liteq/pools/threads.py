@@ -122,10 +122,14 @@ class ThreadPool:
     def crowded(self) -> bool:
         """Whether jobs have been waiting here, in vain, since the last call."""
         moved, self._moved = self._moved, [False, False]
-        return any(
-            not moved[lane] and pace_.in_hand > pace_.slots
+        stalled = [
+            lane
             for lane, pace_ in enumerate(self._paces)
-        )
+            if not moved[lane] and pace_.in_hand > pace_.slots
+        ]
+        for lane in stalled:
+            self._paces[lane].stalled()  # or the same jobs would be claimed ahead again
+        return bool(stalled)
 
     def stop_run(self, receipt: str) -> None:
         """Cancel it if it waits or is a coroutine; a plain function that runs is left to end."""
@@ -206,7 +210,7 @@ class ThreadPool:
     def _lane_of(self, job: Job) -> int:
         definition = registry.get(job.name)
         if definition is None:  # it fails wherever it runs, so let it not wait behind long ones
-            return self._only if not self._paces[self._only].closed() else 1 - self._only
+            return PLAIN if self._paces[PLAIN].hungry() else ASYNC
         return ASYNC if definition.is_async else PLAIN
 
     def _limit(self, job: Job) -> float | None:
