@@ -101,7 +101,9 @@ class SqliteBroker:
         """Lease up to `limit` due jobs to `worker` for `lease` seconds; see base.Broker."""
         now = times.stamp(self.clock.wall())
         peek = sql.PEEK.format(queues=", ".join("?" * len(queues)))
-        ready, due, unseen = self.database.execute(peek, (*queues, now)).fetchone()
+        ready, due, unseen = self.database.run(
+            lambda c: c.execute(peek, (*queues, now)).fetchone()  # under the lock: threads share it
+        )
         if limit < 1 or not (ready or due or unseen):
             return []
         with self.database.transaction() as connection:
@@ -150,11 +152,17 @@ class SqliteBroker:
             return set()
         now = self.clock.wall()
         done = [change for change in changes if change.status == "done"]
+        again: list[int] = []
         with self.database.transaction() as connection:
             accepted = _all_done(connection, done)
             for change in changes:
                 if change.status != "done" and _applied(connection, change, now):
                     accepted.add(change.id)
+                    if _soon_again(change, now):
+                        again.append(change.id)
+            queues = _queues_of(connection, again)
+        if queues:  # whoever gives jobs back has its hands full, or leaves; others may be free
+            self._bell.ring(queues, everybody=len(again) > 1)
         return accepted
 
     def due_in(self, queues: Sequence[str]) -> float | None:
@@ -531,6 +539,17 @@ def _applied(connection: sqlite3.Connection, change: Change, now: float) -> bool
             ),
         )
     return cursor.rowcount == 1
+
+
+def _soon_again(change: Change, now: float) -> bool:
+    return change.status == "pending" and (change.due is None or change.due < now + _SOON)
+
+
+def _queues_of(connection: sqlite3.Connection, ids: Collection[int]) -> list[str]:
+    if not ids:
+        return []
+    query = sql.QUEUES_OF.format(ids=_id_list(ids))
+    return [queue for (queue,) in connection.execute(query)]
 
 
 def _known(started: float | None) -> str | None:

@@ -117,6 +117,7 @@ UPDATE tasks SET status = iif(cancel, 'cancelled', 'pending'), place = coalesce(
                  cancel = 0
 WHERE id = ? AND receipt IS ?
 """
+QUEUES_OF = "SELECT DISTINCT queue FROM tasks WHERE id IN ({ids})"
 RECORD_ATTEMPT = """
 INSERT INTO attempts (task_id, attempt, ending, worker_id, started_at, finished_at, error,
                       traceback)
