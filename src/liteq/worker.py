@@ -161,6 +161,8 @@ class _Run:
     def go(self) -> None:
         """Start, loop, and leave nothing behind."""
         self._watch(self._worker._wake_read.fileno())
+        # On record before there is anything that others would have to clear up after us.
+        self._beat(time.monotonic())
         self._pool.start(self)
         self._say_hello()
         self._listener = self._broker.listen(self._queues)
@@ -289,7 +291,6 @@ class _Run:
         self._due = float("inf") if seconds is None else now + seconds
 
     def _say_hello(self) -> None:
-        self._beat(time.monotonic())
         logger.info(
             "worker %s started: queues %s, %d %s, broker %s",
             self._id,
@@ -363,8 +364,8 @@ class _Run:
             outcome = Outcome(job.receipt or "", "lost", now, now, error=how)
             changes.append(lifecycle.lost(job, outcome, _retry(job, outcome)[0], now))
         self._broker.finish(changes)
-        self._broker.forget(dead.worker_id)
         marks.remove_of(dead.worker_id)
+        self._broker.forget(dead.worker_id)  # last: whoever dies in here leaves the rest to others
         self._neighbours = [each for each in self._neighbours if each != dead]
         self._more = True
         logger.warning(
