@@ -118,7 +118,7 @@ class _PlainLane:
             self._marks.begin(PLAIN, job.receipt)
             outcome = self._outcome(job)
             # At once, not in batches: the next job may take an hour.
-            wire.send(self._results, wire.outcome_frame(outcome))
+            _tell(self._results, outcome)
             self._wear.count()
             if outcome.error is not None and outcome.error.startswith("MemoryError"):
                 self._wear.out = True  # what the run has left behind stays in the process
@@ -256,7 +256,7 @@ class _AsyncLane:
         self._tasks.pop(outcome.receipt, None)
         self._reasons.pop(outcome.receipt, None)
         self._marks.ended(ASYNC, self._turns.pop(outcome.receipt))
-        wire.send(self._results, wire.outcome_frame(outcome))
+        _tell(self._results, outcome)
         if self._wear.count():
             self._close()
         self._take_more()
@@ -280,6 +280,14 @@ class _AsyncLane:
         self._take_no_more()
         if not self._tasks:
             self._closed.set()
+
+
+def _tell(results: int, outcome: Outcome) -> None:
+    """Tell the worker how a run ended; if the worker is gone, so are we, without a word."""
+    try:
+        wire.send(results, wire.outcome_frame(outcome))
+    except BrokenPipeError:
+        os._exit(1)
 
 
 def _awaited(function: Callable[[], Any]) -> Any:
