@@ -571,7 +571,8 @@ def _aged(
 ) -> list[int]:
     aged: list[int] = []
     for status in statuses:
-        for (queue,) in connection.execute(sql.QUEUES_IN_STATE, (status,)).fetchall():
+        found = connection.execute(sql.QUEUES_IN_STATE, {"status": status}).fetchall()
+        for (queue,) in found:
             room = limit - len(aged)
             rows = connection.execute(sql.AGED, (status, queue, room, cutoff))
             aged += [id for (id,) in rows]

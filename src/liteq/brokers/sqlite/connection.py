@@ -53,7 +53,10 @@ class Database:
             return self._patiently(lambda: work(self._ready()))
 
     def execute(self, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
-        """Run one statement; alone it is a transaction. The hot path of a single `.delay()`."""
+        """Run one statement that gives no rows; alone it is a transaction. For a single `.delay()`.
+
+        Rows would have to be fetched under the lock, as another thread may run the same statement.
+        """
         with self.lock:
             try:
                 return self._ready().execute(statement, values)

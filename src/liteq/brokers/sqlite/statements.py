@@ -201,10 +201,10 @@ RESUME = "UPDATE queues SET paused_at = NULL WHERE name = ?"
 # upkeep every job would pay for, and no walk over what stays.
 QUEUES_IN_STATE = """
 WITH RECURSIVE q (name) AS (
-    SELECT min(queue) FROM tasks WHERE status = ?1 AND status <> 'pending'
+    SELECT min(queue) FROM tasks WHERE status = :status AND status <> 'pending'
     UNION ALL
     SELECT (SELECT min(queue) FROM tasks
-            WHERE status = ?1 AND status <> 'pending' AND queue > q.name)
+            WHERE status = :status AND status <> 'pending' AND queue > q.name)
     FROM q WHERE q.name IS NOT NULL)
 SELECT name FROM q WHERE name IS NOT NULL
 """
