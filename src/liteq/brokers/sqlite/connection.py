@@ -192,7 +192,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 def translated(error: sqlite3.Error, path: str) -> Exception:
     """The BrokerError that says what this error of SQLite's means for the user."""
     text = str(error)
-    if "readonly" in text:
+    if "readonly" in text or ("unable to open" in text and not _writable(path)):
         return BrokerReadOnly(
             f"{path} is read-only for this user ({text}); "
             "LiteQ must be able to write the file and its folder"
@@ -207,6 +207,12 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
     if "unable to open" in text or "disk I/O" in text or is_busy(error):
         return BrokerUnavailable(f"cannot use {path}: {text}; check the disk and permissions")
     return BrokerError(f"{path}: {text}")
+
+
+def _writable(path: str) -> bool:
+    """Whether this user may write the file, if it is there, and its folder."""
+    folder = os.path.dirname(os.path.abspath(path))
+    return all(os.access(each, os.W_OK) for each in (folder, path) if os.path.exists(each))
 
 
 def _set_up(connection: sqlite3.Connection, synchronous: str) -> None:
