@@ -1,6 +1,7 @@
 """Filesystem: refuses to put a SQLite file where its locks and shared memory do not work."""
 
 import os
+import re
 
 from liteq.errors import UnsupportedFileSystem
 
@@ -10,6 +11,8 @@ NETWORK = frozenset(
     "nfs nfs4 cifs smb smb2 smb3 smbfs ncpfs afs ceph glusterfs fuse.glusterfs lustre gpfs "
     "ocfs2 beegfs fuse.sshfs fuse.s3fs fuse.rclone fuse.gcsfuse fuse.davfs davfs 9p".split()
 )
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")  # \040 is a space
 
 
 def check(path: str) -> None:
@@ -37,7 +40,7 @@ def kind_of(path: str, mounts: str | None = None) -> str | None:
     best, kind = "", None
     for line in mounts.splitlines():
         fields, _, rest = line.partition(" - ")
-        point = fields.split(" ")[4].encode().decode("unicode_escape")  # \040 is a space
+        point = _ESCAPE.sub(lambda found: chr(int(found[1], 8)), fields.split(" ")[4])
         inside = path == point or path.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, rest.split(" ")[0]
