@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 import time
 
 import chores
@@ -165,13 +166,21 @@ def test_a_folder_in_place_of_the_file_is_named(crew, monkeypatch, tmp_path):
         chores.add.delay(1, 2)
 
 
-def test_a_read_only_file_is_named(crew, need):
+@pytest.fixture
+def public_folder():
+    """A folder that every user can reach, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield folder
+
+
+def test_a_read_only_file_is_named(crew, need, public_folder, monkeypatch):
     need(os.geteuid() == 0, "root, to run a worker as another user")
-    path = os.environ["LITEQ_DB"]
+    path = f"{public_folder}/liteq.db"
+    monkeypatch.setenv("LITEQ_DB", path)
     chores.add.delay(1, 2)
     brokers.current().close()
     os.chmod(path, 0o444)
-    os.chmod(crew.folder, 0o755)
 
     # Root may write anything, so it must be somebody else.
     script = crew.script(
