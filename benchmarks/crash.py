@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(summary(plan, found, seconds))
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"plan": asdict(plan), "seconds": seconds, **asdict(found)}, file, indent=2)
+            findings = {"plan": asdict(plan), "seconds": seconds, **asdict(found)}
+            json.dump(findings, file, indent=2)
     return 1 if found.faults else 0
 
 

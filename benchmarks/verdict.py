@@ -13,6 +13,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 from benchmarks.report import percentile
@@ -66,6 +67,7 @@ class Verdict:
     reasons: dict[str, int] = field(default_factory=dict)  # of failed jobs, without numbers
     recoveries: list[float] = field(default_factory=list)  # seconds, after a worker's death
     child_recoveries: list[float] = field(default_factory=list)  # after a pool process' death
+    slowest: list[tuple[float, Run, Run]] = field(default_factory=list)  # of both: from, to
     faults: list[str] = field(default_factory=list)
 
     def recovery(self, percent: float) -> float:
@@ -88,6 +90,7 @@ def judge(
     for row in rows:
         verdict.statuses[row.status] = verdict.statuses.get(row.status, 0) + 1
         _judge_job(row, runs.get(row.id, []), verdict)
+    verdict.slowest = sorted(verdict.slowest, key=itemgetter(0), reverse=True)[:5]
     return verdict
 
 
@@ -145,9 +148,11 @@ def _judge_job(row: Row, runs: Sequence[Run], verdict: Verdict) -> None:
         faults.append(f"job {row.id} never ran")
     if row.attempts < len(runs):
         faults.append(f"job {row.id} ran {len(runs)} times, counted are {row.attempts}")
-    verdict.unnoted += max(0, row.attempts - len(runs))
+    unnoted = max(0, row.attempts - len(runs))
+    verdict.unnoted += unnoted
     for run, following in itertools.pairwise(runs):
-        _judge_repeat(run, following, verdict, first=run is runs[0])
+        # Only a first loss goes round at once; a further one waits for its retry delay.
+        _judge_repeat(run, following, verdict, first=run is runs[0] and not unnoted)
 
 
 def _judge_repeat(run: Run, following: Run, verdict: Verdict, *, first: bool) -> None:
@@ -164,6 +169,7 @@ def _judge_repeat(run: Run, following: Run, verdict: Verdict, *, first: bool) ->
         verdict.faults.append(f"{what}: it had ended {wait:.1f} s before the {kill.kind}'s death")
     else:
         verdict.unrecorded += 1
-    if first:  # a second loss waits for its retry delay
+    if first:
         recoveries = verdict.recoveries if kill.kind == "worker" else verdict.child_recoveries
         recoveries.append(following.began - kill.at)
+        verdict.slowest.append((following.began - kill.at, run, following))
