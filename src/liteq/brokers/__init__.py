@@ -1,5 +1,6 @@
 """Brokers: where jobs are kept. `connect(url)` gives the one for a URL, opened once a process."""
 
+import atexit
 import os
 
 from liteq import config
@@ -34,6 +35,13 @@ def connect(url: str) -> Store:
         made = _make(url)
         known = _asked[key] = _open.setdefault(made.url, made)
     return known
+
+
+@atexit.register
+def _close_all() -> None:
+    """Leave no connection for the interpreter's end to find."""
+    for broker in _open.values():
+        broker.close()
 
 
 def _make(url: str) -> Store:

@@ -158,7 +158,8 @@ def failure(call: Call, limits: Limits, error: BaseException) -> Outcome:
 
 def over_time(limit: float | None) -> TaskTimeout:
     """The error of a run that took too long."""
-    return TaskTimeout(f"stopped after {limit or 0:g} seconds, its time limit")
+    seconds = "1 second" if limit == 1 else f"{limit or 0:g} seconds"
+    return TaskTimeout(f"stopped after {seconds}, its time limit")
 
 
 def _success(call: Call, limits: Limits, value: Any) -> Outcome:
@@ -196,12 +197,10 @@ def _line(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """The traceback from the user's function on; our own frames above it say nothing."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
-        frames = frames.tb_next
-    lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
-    return "".join(lines)[-_LONGEST_TRACEBACK:]
+    """The traceback, without our own frames around the user's function: they say nothing."""
+    report = traceback.TracebackException(type(error), error, error.__traceback__)
+    report.stack[:] = [frame for frame in report.stack if not frame.filename.startswith(_HERE)]
+    return "".join(report.format())[-_LONGEST_TRACEBACK:]
 
 
 _HERE = __file__.rpartition("pools")[0] + "pools"

@@ -112,6 +112,12 @@ class Bell:
                     return
             place = view.find(_ASLEEP, place + 1, PLACES)
 
+    def close(self) -> None:
+        """Close the socket; the next ring opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def _send(self, place: int) -> bool:
         if self._socket is None:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -177,6 +177,7 @@ class SqliteBroker:
     def close(self) -> None:
         """Close the connection. The next verb opens it again."""
         self.database.close()
+        self._bell.close()
 
     # ── questions ──
 
