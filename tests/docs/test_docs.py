@@ -6,7 +6,7 @@ import pytest
 from blocks import ROOT, Reader
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-TEXTS = [*PAGES, *ROOT.glob("*.md"), *(ROOT / "examples").glob("*.md")]
+TEXTS = [*PAGES, *ROOT.glob("*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("benchmarks/*.md")]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
