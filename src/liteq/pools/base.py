@@ -105,6 +105,29 @@ def run(job: Job, limits: Limits) -> Outcome:
     return finished(call, limits, lambda: call.definition.function(*call.args, **call.kwargs))
 
 
+async def awaited(
+    job: Job,
+    limits: Limits,
+    reasons: MutableMapping[str, BaseException],
+    stop: Callable[[str, BaseException], None],
+) -> Outcome:
+    """Await the job, as one of many; `stop(receipt, reason)` is called at its time limit."""
+    import asyncio
+
+    call = prepare(job, limits)
+    if isinstance(call, Outcome):
+        return call
+    limit = job.timeout or limits.timeout
+    if not limit:
+        return await arun(call, limits, reasons)
+    loop = asyncio.get_running_loop()
+    alarm = loop.call_later(limit, stop, job.receipt, over_time(limit))
+    try:
+        return await arun(call, limits, reasons)
+    finally:
+        alarm.cancel()
+
+
 async def arun(
     call: Call, limits: Limits, reasons: MutableMapping[str, BaseException] | None = None
 ) -> Outcome:

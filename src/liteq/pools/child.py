@@ -240,17 +240,7 @@ class _AsyncLane:
         self._take_no_more()
 
     async def _outcome(self, job: Job) -> None:
-        call = base.prepare(job, self._limits)
-        if isinstance(call, Outcome):
-            return self._tell(call)
-        limit = job.timeout or self._limits.timeout
-        alarm = None
-        if limit:
-            alarm = self._loop.call_later(limit, self._stop, job.receipt, base.over_time(limit))
-        outcome = await base.arun(call, self._limits, self._reasons)
-        if alarm is not None:
-            alarm.cancel()
-        self._tell(outcome)
+        self._tell(await base.awaited(job, self._limits, self._reasons, self._stop))
 
     def _tell(self, outcome: Outcome) -> None:
         self._tasks.pop(outcome.receipt, None)
