@@ -98,6 +98,17 @@ def test_an_order_to_stop_names_one_run(note):
     assert note.stop_ordered() == "w.1.12"
 
 
+def test_a_process_can_say_that_it_takes_no_more_jobs(note):
+    assert not note.retiring()
+
+    note.retire()
+    note.order_stop("w" * 56)
+
+    assert note.retiring()
+    assert note.stop_ordered() == "w" * 56
+    assert note.receipts() == set()
+
+
 def test_the_longest_receipt_fits(note):
     note.begin(PLAIN, "w" * 56)
     note.order_stop("w" * 56)

@@ -59,7 +59,7 @@ def main(seat: Seat, strangers: Sequence[socket.socket | Connection]) -> None:
     for module in seat.modules:
         importlib.import_module(module)
     marks = Marks(seat.marks_path)
-    wear = _Wear(seat.max_jobs, seat.max_memory_mb)
+    wear = _Wear(seat.max_jobs, seat.max_memory_mb, marks)
     lane = None
     if seat.has_async:
         lane = _AsyncLane(seat, marks, wear)
@@ -72,20 +72,24 @@ def main(seat: Seat, strangers: Sequence[socket.socket | Connection]) -> None:
 class _Wear:
     """Tells when a process has done enough and is better replaced."""
 
-    def __init__(self, max_jobs: int, max_memory_mb: int):
+    def __init__(self, max_jobs: int, max_memory_mb: int, marks: Marks):
         self._max_jobs = max_jobs
         self._max_memory_mb = max_memory_mb
+        self._marks = marks
         self._jobs = 0
         self.out = False
 
-    def count(self) -> bool:
-        """Count a job that has ended; whether it was the last one."""
+    def count(self, outcome: Outcome) -> None:
+        """Count a job that has ended, before its end is told: the worker looks when it hears."""
         self._jobs += 1
-        if self._max_jobs and self._jobs >= self._max_jobs:
+        if (
+            (self._max_jobs and self._jobs >= self._max_jobs)
+            or (self._max_memory_mb and _resident_mb() > self._max_memory_mb)
+            # What the run has left behind stays in the process.
+            or (outcome.error is not None and outcome.error.startswith("MemoryError"))
+        ):
             self.out = True
-        if self._max_memory_mb and _resident_mb() > self._max_memory_mb:
-            self.out = True
-        return self.out
+            self._marks.retire()
 
 
 class _Retired(Exception):
@@ -117,11 +121,9 @@ class _PlainLane:
             job = wire.read_job(view[:size])
             self._marks.begin(PLAIN, job.receipt)
             outcome = self._outcome(job)
+            self._wear.count(outcome)
             # At once, not in batches: the next job may take an hour.
             _tell(self._results, outcome)
-            self._wear.count()
-            if outcome.error is not None and outcome.error.startswith("MemoryError"):
-                self._wear.out = True  # what the run has left behind stays in the process
 
     def _next_message(self, buffer: bytearray) -> int:
         try:
@@ -246,8 +248,9 @@ class _AsyncLane:
         self._tasks.pop(outcome.receipt, None)
         self._reasons.pop(outcome.receipt, None)
         self._marks.ended(ASYNC, self._turns.pop(outcome.receipt))
+        self._wear.count(outcome)
         _tell(self._results, outcome)
-        if self._wear.count():
+        if self._wear.out:
             self._close()
         self._take_more()
         if not self._open and not self._tasks:

@@ -6,8 +6,9 @@ pool process notes the receipt of a run before it begins it, in a small file map
 as a ring of the last 1,024 per lane. Its worker reads it when the process dies; another worker of
 the machine reads it when the whole worker has died.
 
-A file: 64 bytes for the receipt of a run that is to be stopped, then two rings (of plain and of
-`async def` runs) of entries of 64 bytes: start time (steady clock, double) and receipt.
+A file: 64 bytes, of which 56 are for the receipt of a run that is to be stopped and the last one
+tells that the process takes no more jobs; then two rings (of plain and of `async def` runs) of
+entries of 64 bytes: start time (steady clock, double) and receipt.
 """
 
 import contextlib
@@ -90,11 +91,19 @@ class Marks:
 
     def order_stop(self, receipt: str) -> None:
         """Ask for this run to be stopped; the process looks when it gets SIGALRM."""
-        self._map[:64] = receipt.encode().ljust(64, b"\0")
+        self._map[:56] = receipt.encode().ljust(56, b"\0")
 
     def stop_ordered(self) -> str:
         """The run that is to be stopped, or nothing."""
-        return self._map[:64].rstrip(b"\0").decode()
+        return self._map[:56].rstrip(b"\0").decode()
+
+    def retire(self) -> None:
+        """Let the worker know that the process takes no more jobs."""
+        self._map[63] = 1
+
+    def retiring(self) -> bool:
+        """Whether it takes no more jobs."""
+        return self._map[63] == 1
 
     def remove(self) -> None:
         """Forget the file."""

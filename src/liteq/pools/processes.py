@@ -65,6 +65,7 @@ class _Child:
         self.marks = marks_
         self.born = time.monotonic()
         self.executioner: str | None = None  # the receipt for which we killed it
+        self.relieved = False  # it takes no more jobs, and has a successor
         self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
 
 
@@ -140,6 +141,7 @@ class ProcessPool:
             for connection, stream in zip(child.results, child.streams, strict=True):
                 if connection.fileno() in ready:
                     self._hear(stream)
+                    self._relieve(child)
             if child.pidfd in ready or (child.pidfd < 0 and not child.process.is_alive()):
                 self._bury(child)
         for lane in self._lanes:
@@ -261,6 +263,12 @@ class ProcessPool:
         others = [end for child in self._children for end in (*child.results, child.orders)]
         return [*ours, *others, *(lane.way_in for lane in self._lanes)]
 
+    def _relieve(self, child: _Child) -> None:
+        """See to a successor as soon as a process is worn: what it still runs may take long."""
+        if not child.relieved and child.marks.retiring():
+            child.relieved = True
+            self._vacant.insert(0, time.monotonic())
+
     def _bury(self, child: _Child) -> None:
         """Hear its last words, judge what it was running, and see to a successor."""
         child.process.join()
@@ -282,6 +290,8 @@ class ProcessPool:
         self._children.remove(child)
         self._dispose(child)
         self._search()
+        if child.relieved:
+            return
         early = time.monotonic() - child.born < 1.0 and not victims and exitcode
         self._stillborn = self._stillborn + 1 if early else 0
         wait = _RESPAWN.wait(self._stillborn) if self._stillborn else 0.0
