@@ -11,6 +11,7 @@ does). One thread, one loop, one selector; whatever may wake it is a descriptor 
 """
 
 import logging
+import multiprocessing
 import os
 import random
 import secrets
@@ -85,6 +86,8 @@ class Worker:
         Raises BrokerCorrupt, SchemaTooNew or the broker's other errors at the start if it cannot
         be used at all; later faults of the broker are waited out.
         """
+        if _imported_by_a_pool_process():
+            return
         broker = brokers.connect(self._url) if self._url else brokers.current()
         broker.count()  # a broker that cannot be used is better known now
         self._wake_read, self._wake_write = socket.socketpair()
@@ -507,6 +510,14 @@ def _pool(worker: Worker, broker: Store, settings: Settings) -> Pool:
     from liteq.pools.inline import InlinePool
 
     return InlinePool(limits)
+
+
+def _imported_by_a_pool_process() -> bool:
+    """Whether the script that runs us is only being imported, so that its tasks get known.
+
+    Then a worker at its end, not guarded by `if __name__ == "__main__"`, must not start another.
+    """
+    return getattr(multiprocessing.current_process(), "_inheriting", False)
 
 
 def _retry(job: Job, outcome: Outcome) -> tuple[float, bool]:
