@@ -156,6 +156,7 @@ class Crew:
     def __init__(self, folder):
         self.folder = folder
         self._hands = []
+        self._scripts = []
 
     def hire(self, *options, app=APP, env=None, wait=True):
         """A worker with these options of the command line, and these settings."""
@@ -176,22 +177,29 @@ class Crew:
         return hand.ready() if wait else hand
 
     def script(self, text, *arguments, env=None):
-        """A Python program of its own in the folder; it is waited for at the end."""
-        path = self.folder / f"script{len(self._hands)}.py"
+        """A Python program of its own in the folder."""
+        path = self.folder / f"script{len(self._scripts)}.py"
         path.write_text(text)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(path), *map(str, arguments)],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(Path(APP).parent), **(env or {})},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._scripts.append(process)
+        return process
 
     def dismiss(self):
         """End them all."""
         for hand in self._hands:
             hand.abandon()
+        for script in self._scripts:
+            script.kill()
+            with script:  # closes its pipes and waits for it
+                pass
 
 
 def done(process, seconds=60):
