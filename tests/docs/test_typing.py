@@ -53,7 +53,6 @@ def test_calls_are_checked_by_the_tasks_own_signature(tmp_path):
         text=True,
         timeout=120,
         check=False,
-        check=False,
     )
 
     wrong = {
