@@ -274,7 +274,9 @@ class ProcessPool:
         child.process.join()
         for stream in child.streams:
             self._hear(stream)
-        victims = [receipt for receipt in child.marks.receipts() if receipt in self._in_hand]
+        told = {outcome.receipt for outcome in self._ended}
+        begun = child.marks.receipts()
+        victims = [receipt for receipt in begun - told if receipt in self._in_hand]
         exitcode = child.process.exitcode or 0
         how = _how_it_ended(exitcode)
         for receipt in victims:
