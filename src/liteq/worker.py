@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, Literal, TypeVar
 
@@ -350,16 +351,18 @@ class _Run:
         for other in list(self._neighbours):
             if other.worker_id == self._id:
                 continue
-            same = other.machine == here
-            if other.expired or (same and not machine.alive(other.pid, other.born)):
-                self._trying(lambda other=other: self._inherit(other))  # type: ignore[misc]
+            if other.machine == here and not machine.alive(other.pid, other.born):
+                self._trying(partial(self._inherit, other, "died"))
+            elif other.expired:
+                self._trying(partial(self._inherit, other, "was silent past its lease"))
 
-    def _inherit(self, dead: WorkerInfo) -> bool:
+    def _inherit(self, dead: WorkerInfo, why: str) -> bool:
         begun = marks.of_worker(dead.worker_id)
         jobs = self._broker.held(dead.worker_id)
         changes = []
         now = self._broker.clock.wall()
-        how = f"worker {dead.worker_id or 'unknown'} (pid {dead.pid}) died while it ran"
+        name = dead.worker_id or "unknown"
+        how = f"worker {name} (pid {dead.pid}) {why} while it ran"
         for job in jobs:
             if begun is not None and job.receipt not in begun:
                 changes.append(lifecycle.released(job))
@@ -372,10 +375,11 @@ class _Run:
         self._neighbours = [each for each in self._neighbours if each != dead]
         self._more = True
         logger.warning(
-            "worker %s is dead; %d of its jobs go round again",
-            dead.worker_id or "unknown",
+            "worker %s %s; its %d job(s) go round again",
+            name,
+            why,
             len(changes),
-            extra={"worker": dead.worker_id},
+            extra={"worker": name},
         )
         return True
 
@@ -387,9 +391,7 @@ class _Run:
         self._next_prune = now + _PRUNE_EVERY
         for statuses, age in ages.items():
             if age:
-                pruned = self._trying(
-                    lambda s=statuses, a=age: self._broker.prune(s, a, _PRUNE_BATCH)  # type: ignore[misc]
-                )
+                pruned = self._trying(partial(self._broker.prune, statuses, age, _PRUNE_BATCH))
                 if pruned == _PRUNE_BATCH:
                     self._next_prune = now  # there is more; in small steps, with work in between
 
