@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 Status = Literal["pending", "running", "done", "failed", "cancelled"]
 STATUSES: tuple[Status, ...] = ("pending", "running", "done", "failed", "cancelled")
 
-# How one run ended, as its pool saw it. "released" is a run that never began.
+# How one run ended, as its pool saw it. "released" is one that never began (no `started`), or was
+# stopped through no fault of its own.
 Ending = Literal["done", "failed", "retry", "cancelled", "timeout", "lost", "released"]
 
 

@@ -8,6 +8,7 @@
     failed     running → pending (attempts left) or failed (last attempt, or not worth a retry)
     lost       the process or the worker died under it: pending at once or after a wait, or failed
     released   never began: pending again, and the attempt is given back
+    cut_off    had begun, but its worker stops: as released, or failed if it may run only once
     cancelled  running → cancelled
 """
 
@@ -19,7 +20,7 @@ def settled(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
     if outcome.ending == "done":
         return succeeded(job, outcome)
     if outcome.ending == "released":
-        return released(job)
+        return cut_off(job, outcome) if outcome.started else released(job)
     if outcome.ending == "cancelled":
         return cancelled(job, outcome)
     if outcome.ending == "lost":
@@ -62,6 +63,11 @@ def lost(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
 def released(job: Job) -> Change:
     """Back at its old place as if it had not been claimed: the attempt is given back."""
     return Change(job.id, job.receipt, "pending", job.attempt - 1, job.losses)
+
+
+def cut_off(job: Job, outcome: Outcome) -> Change:
+    """Stopped through no fault of its own: as if it had not been claimed, if it may run again."""
+    return _end(job, "failed", outcome) if job.at_most_once else released(job)
 
 
 def cancelled(job: Job, outcome: Outcome) -> Change:

@@ -64,6 +64,19 @@ def test_what_outlasts_the_grace_is_handed_back_without_losing_an_attempt(crew, 
     assert not any(alive(pid) for pid in children)
 
 
+@pytest.mark.parametrize("pool", ["processes", "threads"])
+def test_a_run_at_most_once_that_is_cut_off_is_not_repeated(crew, notes, pool):
+    hand = crew.hire("--concurrency", "1", "--shutdown-grace", "0", "--pool", pool)
+    began, waiting = [chores.nap_once.delay(notes.path, 30) for _ in range(2)]
+    notes.wait(1)
+
+    assert hand.stop() == 0
+
+    assert (status(began)["status"], status(began)["attempts"]) == ("failed", 1)
+    assert "stopped" in status(began)["error"]
+    assert (status(waiting)["status"], status(waiting)["attempts"]) == ("pending", 0)
+
+
 def test_a_second_signal_hands_back_at_once(crew, notes):
     hand = crew.hire("--concurrency", "1")
     job = chores.hang.delay(notes.path)

@@ -147,6 +147,24 @@ def test_job_of_at_most_once_is_retried_after_an_honest_failure():
     assert after(a_job(attempt=1, at_most_once=True), ended("failed")).status == "pending"
 
 
+def test_run_that_is_cut_off_gets_its_attempt_back():
+    change = after(a_job(attempt=2), Outcome("r1", "released", NOW - 1, NOW))
+
+    assert (change.status, change.attempts, change.record) == ("pending", 1, None)
+
+
+def test_run_at_most_once_that_is_cut_off_is_not_repeated():
+    cut_off = Outcome("r1", "released", NOW - 1, NOW, error="its worker stopped")
+
+    change = after(a_job(at_most_once=True), cut_off)
+
+    assert (change.status, change.attempts, change.error) == ("failed", 1, "its worker stopped")
+
+
+def test_run_at_most_once_that_never_began_may_be_begun():
+    assert after(a_job(at_most_once=True), Outcome("r1", "released")).status == "pending"
+
+
 def test_released_job_gets_its_attempt_back():
     change = after(a_job(attempt=2, losses=1), Outcome("r1", "released"))
 
@@ -184,4 +202,5 @@ def test_every_change_can_be_stored(job, ending, final, own_wait):
     assert job.losses <= change.losses <= job.losses + 1
     assert change.due is None or (change.status == "pending" and change.due >= NOW)
     assert (change.ended is None) == (change.status == "pending")
-    assert (change.record is None) == (ending in {"done", "released"})
+    unharmed = ending == "done" or (ending == "released" and change.status == "pending")
+    assert (change.record is None) == unharmed

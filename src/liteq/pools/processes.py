@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from liteq import registry
 from liteq.backoff import RetryPolicy
 from liteq.config import Settings
-from liteq.job import Job, Outcome
+from liteq.job import Ending, Job, Outcome
 from liteq.pools import child as inside
 from liteq.pools import marks, pace, wire
 from liteq.pools.base import Limits, Watcher, over_time
@@ -209,6 +209,10 @@ class ProcessPool:
                 child.process.join()
             for stream in child.streams:
                 self._hear(stream)
+            self._ended += [
+                _cut_off(receipt, child, "released", "its worker stopped before it ended")
+                for receipt in child.marks.receipts() & self._in_hand.keys()
+            ]
             self._dispose(child)
         self._children.clear()
         self._ended += [Outcome(receipt, "released") for receipt in self._in_hand]
@@ -281,6 +285,7 @@ class ProcessPool:
         how = _how_it_ended(exitcode)
         for receipt in victims:
             self._ended.append(self._fate(receipt, child, how))
+        self._verdicts.pop(child.executioner or "", None)  # it had just ended by itself
         if victims or exitcode:
             logger.warning(
                 "pool process %d %s; it was running %d job(s)",
@@ -304,12 +309,9 @@ class ProcessPool:
         """What became of a run whose process is gone."""
         if receipt in self._verdicts:
             return self._verdicts.pop(receipt)
-        if child.executioner is not None:  # killed for the sake of another run
-            return Outcome(receipt, "released")
-        now = time.time()
-        began = child.marks.begun(receipt) or time.monotonic()
-        started = now - (time.monotonic() - began)
-        return Outcome(receipt, "lost", started, now, error=f"the pool process {how} while it ran")
+        if child.executioner is not None:
+            return _cut_off(receipt, child, "released", "killed for the sake of another run")
+        return _cut_off(receipt, child, "lost", f"the pool process {how} while it ran")
 
     def _dispose(self, child: _Child) -> None:
         for connection in child.results:
@@ -345,20 +347,12 @@ class ProcessPool:
             error = over_time(held.limit)
             self._kill_for(receipt, "timeout", f"TaskTimeout: {error}, by killing its process")
 
-    def _kill_for(self, receipt: str, ending: str, error: str) -> None:
+    def _kill_for(self, receipt: str, ending: Ending, error: str) -> None:
         self._stopped.pop(receipt, None)
         child = self._who_runs(receipt)
         if child is None or child.executioner is not None:
             return
-        now, began = time.time(), child.marks.begun(receipt) or time.monotonic()
-        started = now - (time.monotonic() - began)
-        self._verdicts[receipt] = Outcome(
-            receipt,
-            "timeout" if ending == "timeout" else "cancelled",
-            started,
-            now,
-            error=error,
-        )
+        self._verdicts[receipt] = _cut_off(receipt, child, ending, error)
         child.executioner = receipt
         child.process.kill()
 
@@ -504,6 +498,12 @@ class _Lane:
         """No more jobs: idle children see the end of the lane and go."""
         self.way_in.close()
         self.way_out.close()
+
+
+def _cut_off(receipt: str, child: _Child, ending: Ending, error: str) -> Outcome:
+    """The outcome of a run whose process is gone, or about to go."""
+    now, began = time.time(), child.marks.begun(receipt) or time.monotonic()
+    return Outcome(receipt, ending, now - (time.monotonic() - began), now, error=error)
 
 
 def _start_method(wanted: str) -> str:

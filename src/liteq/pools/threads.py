@@ -102,6 +102,9 @@ class ThreadPool:
                 self._waiting.put(job)
             else:
                 self._loop.put(job)
+        if len(self._deadlines) > 4 * pace.MOST:  # mostly of runs that have long ended
+            self._deadlines = [each for each in self._deadlines if each[1] in self._in_hand]
+            heapq.heapify(self._deadlines)
 
     def collect(self, ready: Collection[int]) -> list[Outcome]:
         """The runs that ended."""
@@ -180,7 +183,7 @@ class ThreadPool:
                 *(held.job.id, held.job.name),
                 extra={"job": held.job.id},
             )
-        outcomes += [Outcome(receipt, "released") for receipt in self._in_hand]
+        outcomes += [self._cut_off(receipt) for receipt in self._in_hand]
         self._in_hand.clear()
         self._log.remove()
         return outcomes
@@ -206,6 +209,13 @@ class ThreadPool:
                 self._waiting.put(job)
             else:
                 self._loop.put(job)
+
+    def _cut_off(self, receipt: str) -> Outcome:
+        now, began = time.time(), self._log.begun(receipt) or time.monotonic()
+        started = now - (time.monotonic() - began)
+        return Outcome(
+            receipt, "released", started, now, error="its worker stopped before it ended"
+        )
 
     def _lane_of(self, job: Job) -> int:
         definition = registry.get(job.name)
