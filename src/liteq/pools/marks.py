@@ -123,10 +123,20 @@ def path(worker: str, seat: str) -> str:
     return os.path.join(_folder(), f"liteq-{worker}-{seat}.marks")
 
 
+def spill_path(worker: str, number: int) -> str:
+    """Where a job of the worker travels that is too large for a message; cleared up like marks."""
+    return os.path.join(_folder(), f"liteq-{worker}-{number}.job")
+
+
+def spill_path(worker: str, number: str) -> str:
+    """Where a job of this worker waits that is too large for a message; cleared up likewise."""
+    return os.path.join(_folder(), f"liteq-{worker}-{number}.job")
+
+
 def of_worker(worker: str) -> set[str] | None:
     """What a dead worker of this machine had begun; None where that is not known."""
     found: set[str] | None = None
-    for file in _files(worker):
+    for file in _files(worker, "*.marks"):
         try:
             with open(file, "rb") as stream:
                 found = (found or set()) | _receipts(stream.read()[64:])
@@ -137,16 +147,16 @@ def of_worker(worker: str) -> set[str] | None:
 
 def remove_of(worker: str) -> None:
     """Clear up after a dead worker."""
-    for file in _files(worker):
+    for file in _files(worker, "*"):
         with contextlib.suppress(OSError):
             os.unlink(file)
 
 
-def _files(worker: str) -> list[str]:
+def _files(worker: str, which: str) -> list[str]:
     # The name comes from a table that others can write: let it not lead to other folders.
     if not _NAME.fullmatch(worker):
         return []
-    return glob.glob(os.path.join(glob.escape(_folder()), f"liteq-{worker}-*"))
+    return glob.glob(os.path.join(glob.escape(_folder()), f"liteq-{worker}-{which}"))
 
 
 def _folder() -> str:

@@ -66,7 +66,7 @@ class _Child:
         self.born = time.monotonic()
         self.executioner: str | None = None  # the receipt for which we killed it
         self.relieved = False  # it takes no more jobs, and has a successor
-        self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
+        self.pidfd = _pidfd(self.pid)
 
 
 class ProcessPool:
@@ -100,6 +100,7 @@ class ProcessPool:
     def start(self, watcher: Watcher) -> None:
         """Open the lanes and start the processes."""
         self._watcher = watcher
+        self._relics = Marks(marks.path(self._worker, "relics"))
         for lane in self._lanes:
             lane.open()
         for _ in range(self.slots):
@@ -279,8 +280,9 @@ class ProcessPool:
         for stream in child.streams:
             self._hear(stream)
         told = {outcome.receipt for outcome in self._ended}
-        begun = child.marks.receipts()
-        victims = [receipt for receipt in begun - told if receipt in self._in_hand]
+        begun = child.marks.receipts() & self._in_hand.keys()
+        self._remember(begun)
+        victims = begun - told
         exitcode = child.process.exitcode or 0
         how = _how_it_ended(exitcode)
         for receipt in victims:
@@ -304,6 +306,14 @@ class ProcessPool:
         wait = _RESPAWN.wait(self._stillborn) if self._stillborn else 0.0
         self._vacant.append(time.monotonic() + wait)
         self._vacant.sort()
+
+    def _remember(self, begun: Collection[str]) -> None:
+        """Keep the marks of runs whose process is gone, but whose end is not on record yet.
+
+        If we die before it is, whoever recovers these runs must know that they had begun.
+        """
+        for receipt in begun:
+            self._relics.begin(PLAIN, receipt)
 
     def _fate(self, receipt: str, child: _Child, how: str) -> Outcome:
         """What became of a run whose process is gone."""
@@ -393,7 +403,7 @@ class ProcessPool:
     def _spill_path(self) -> str:
         """A new file for a job that is too large for a message."""
         self._spills += 1
-        return marks.path(self._worker, f"job{self._spills}")
+        return marks.spill_path(self._worker, self._spills)
 
     def _recalled(self, lane: "_Lane") -> list[str]:
         """What no child has read yet, in order, taken out of the lane."""
@@ -498,6 +508,14 @@ class _Lane:
         """No more jobs: idle children see the end of the lane and go."""
         self.way_in.close()
         self.way_out.close()
+
+
+def _pidfd(pid: int) -> int:
+    """A descriptor that becomes readable when the process ends; -1 where there is none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, or one before 5.3
+        return -1
 
 
 def _cut_off(receipt: str, child: _Child, ending: Ending, error: str) -> Outcome:
