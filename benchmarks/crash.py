@@ -221,14 +221,14 @@ class _Show:
             enrolled = connection.execute("SELECT worker_id FROM workers").fetchall()
         promised = map(int, self._lines(self._promises))
         found = verdict.judge(rows, self._lines(self._journal), promised, self._kills)
-        found.faults += self._faults
+        found.faults[:0] = self._said_amiss() + self._faults
         if sound != [("ok",)]:
             found.faults.append(f"integrity_check: {sound[:3]}")
         if enrolled:
             found.faults.append(f"workers left on record: {enrolled}")
         if found.recovery(99) > RECOVERED:
             found.faults.append(f"recovery took {found.recovery(99):.2f} s (p99)")
-        found.faults += self._left_behind() + self._said_amiss()
+        found.faults += self._left_behind()
         return found
 
     def _left_behind(self) -> list[str]:

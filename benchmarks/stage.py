@@ -41,7 +41,8 @@ def clear(path: str) -> None:
 def environment(database: str, **extra: str) -> dict[str, str]:
     """The environment of a subprocess: no LiteQ settings of the caller's, ours importable."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LITEQ_")}
-    return {**kept, "LITEQ_DB": database, "PYTHONPATH": ROOT, **extra}
+    path = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+    return {**kept, "LITEQ_DB": database, "PYTHONPATH": path, **extra}
 
 
 @contextlib.contextmanager

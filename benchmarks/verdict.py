@@ -147,7 +147,7 @@ def _judge_job(row: Row, runs: Sequence[Run], verdict: Verdict) -> None:
     if not runs:
         faults.append(f"job {row.id} never ran")
     if row.attempts < len(runs):
-        faults.append(f"job {row.id} ran {len(runs)} times, counted are {row.attempts}")
+        faults.append(f"job {row.id} ran {len(runs)} times, counted are {row.attempts}: {runs}")
     unnoted = max(0, row.attempts - len(runs))
     verdict.unnoted += unnoted
     for run, following in itertools.pairwise(runs):
