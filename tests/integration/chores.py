@@ -57,6 +57,11 @@ def length(text: str) -> int:
 
 
 @task()
+def repeat(text: str, times: int) -> str:
+    return text * times
+
+
+@task()
 def say(text: str) -> None:
     print(text)
 
@@ -271,6 +276,12 @@ def clean_up(path: str) -> None:
     except TaskTimeout:
         tell(path, "cleaned")
         raise
+
+
+@task()
+def take_the_alarm() -> int:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    return os.getpid()
 
 
 # ── that take their process with them ──

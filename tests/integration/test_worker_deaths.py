@@ -89,6 +89,21 @@ def test_only_runs_that_began_are_charged(crew, notes):
     assert len(claimed) > 1, "the worker had claimed nothing ahead, so this has shown nothing"
 
 
+def test_large_jobs_that_a_killed_worker_had_claimed_run_elsewhere(crew, notes):
+    doomed = crew.hire("--concurrency", "1")
+    enqueue([chores.add.job(1, 2) for _ in range(1500)])
+    chores.nap.options(max_retries=0).delay(notes.path, 30)
+    large = enqueue([chores.length.job("x" * 200_000) for _ in range(5)])
+    notes.wait(1)
+    wait_for(lambda: status(large[0])["status"] == "running", "a claim ahead", 0.4)
+
+    doomed.kill()
+    crew.hire("--concurrency", "1")
+
+    assert [job.result(timeout=10) for job in large] == [200_000] * 5
+    assert {status(job)["attempts"] for job in large} == {1}
+
+
 def test_a_run_at_most_once_is_not_repeated(crew, notes):
     doomed = crew.hire("--concurrency", "1")
     ran, waiting = [chores.nap_once.delay(notes.path, seconds) for seconds in (30, 0)]

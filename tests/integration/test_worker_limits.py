@@ -167,6 +167,17 @@ def test_a_job_within_the_memory_limit_runs():
     assert chores.devour.delay(100).result(timeout=5) == 100 * 1024 * 1024
 
 
+def test_a_task_that_takes_the_alarm_for_itself_disarms_no_later_limit(worker, notes):
+    pids = set()
+    while pids != set(worker.children()):
+        pids.add(chores.take_the_alarm.delay().result(timeout=5))
+
+    found = ended(chores.hang.options(timeout=0.3).delay(notes.path), seconds=5)
+
+    assert "TaskTimeout" in found["error"]
+    assert set(worker.children()) == pids
+
+
 def test_the_workers_limit_holds_for_tasks_that_have_none(crew, notes):
     hand = crew.hire("--concurrency", "2", "--timeout", "0.3")
 

@@ -63,6 +63,10 @@ def test_arguments_too_large_for_a_message_arrive_whole(size):
     assert chores.length.delay(text).result(timeout=10) == len(text)
 
 
+def test_a_large_result_comes_back_whole():
+    assert chores.repeat.delay("ж", 400_000).result(timeout=10) == "ж" * 400_000
+
+
 def test_a_task_knows_about_its_own_job(worker):
     job = chores.whereabouts.options(queue="other", timeout=9.0).delay()
 

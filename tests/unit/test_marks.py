@@ -131,20 +131,6 @@ def test_a_dead_workers_marks_are_found_by_its_name():
     assert marks.of_worker("test-1-abcd") is None
 
 
-def test_a_large_job_that_nobody_has_read_is_no_mark_and_is_cleared_up():
-    seat = Marks(marks.path("test-1-abcd", "1"))
-    seat.begin(PLAIN, "test-1-abcd.1.1")
-    spill = marks.spill_path("test-1-abcd", "1")
-    with open(spill, "wb") as file:
-        file.write(b"x" * 100_001)
-    try:
-        assert marks.of_worker("test-1-abcd") == {"test-1-abcd.1.1"}
-    finally:
-        marks.remove_of("test-1-abcd")
-
-    assert not os.path.exists(spill)
-
-
 @pytest.mark.parametrize("name", ["../../etc/passwd", "*", "", "a/b", "x\n"])
 def test_a_name_from_the_database_leads_to_no_other_file(name):
     assert marks.of_worker(name) is None

@@ -148,6 +148,7 @@ class _PlainLane:
         try:
             self._armed = job
             if limit:
+                signal.signal(signal.SIGALRM, self._alarm)  # a task may have left another there
                 signal.setitimer(signal.ITIMER_REAL, limit)
             return base.finished(call, self._limits, function)
         except BaseException as error:  # the alarm came just as the function had ended

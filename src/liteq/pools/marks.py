@@ -128,11 +128,6 @@ def spill_path(worker: str, number: int) -> str:
     return os.path.join(_folder(), f"liteq-{worker}-{number}.job")
 
 
-def spill_path(worker: str, number: str) -> str:
-    """Where a job of this worker waits that is too large for a message; cleared up likewise."""
-    return os.path.join(_folder(), f"liteq-{worker}-{number}.job")
-
-
 def of_worker(worker: str) -> set[str] | None:
     """What a dead worker of this machine had begun; None where that is not known."""
     found: set[str] | None = None
