@@ -1,10 +1,11 @@
 """The ways to run jobs: processes (forked or spawned, replaced when worn), threads, inline."""
 
+import os
 import time
 
 import chores
 import pytest
-from crew import attempts, done, ended, status, wait_for
+from crew import APP, attempts, done, ended, status, wait_for
 
 from liteq import enqueue, monitoring
 
@@ -85,6 +86,30 @@ print(json.dumps(monitoring.get_queue_stats()))
     )
 
     assert done(script) == [{"queue": "default", "status": "done", "count": 1}]
+
+
+def test_where_the_system_has_no_pidfd_a_dead_process_is_noticed_as_well(crew, notes):
+    app = crew.folder / "elsewhere.py"
+    app.write_text("import os\ndel os.pidfd_open\nfrom chores import *\n")
+    hand = crew.hire("--concurrency", "2", app=app, env={"PYTHONPATH": os.path.dirname(APP)})
+    before = set(hand.children())
+
+    calls = [
+        (chores.vanish, 7),
+        (chores.spin_in_c.options(timeout=0.3), notes.path),
+        (chores.hang_async_stubbornly.options(timeout=0.3), notes.path),
+    ]
+    found = [ended(task.delay(argument), seconds=5) for task, argument in calls]
+
+    assert "exited with status 7" in found[0]["error"]
+    assert "TaskTimeout" in found[1]["error"]
+    assert "TaskTimeout" in found[2]["error"]
+    assert chores.add.delay(1, 2).result(timeout=5) == 3
+    wait_for(lambda: len(set(hand.children()) - before) == 2, "two other processes")
+    start = hand.cpu_seconds()
+    time.sleep(0.5)
+    assert hand.cpu_seconds() - start < 0.1
+    assert hand.stop() == 0
 
 
 # ── replaced when worn ──
