@@ -1112,3 +1112,10 @@ def test_any_stored_value_is_rebuilt_or_explained(typed, stored):
         of(typed[0]).call(json.dumps({"args": [stored]}))
     except EncodingError as error:
         assert "argument 'value' of task function 'work'" in str(error)  # noqa: PT017 - as above
+
+
+def test_a_size_is_counted_in_bytes_and_named():
+    codec_module.check_size("the arguments", "é" * 5, 10)
+
+    with pytest.raises(PayloadTooLarge, match="the arguments would take 12 bytes"):
+        codec_module.check_size("the arguments", "é" * 6, 11)
