@@ -2,11 +2,13 @@
 
 import asyncio
 import ctypes
+import itertools
 import os
 import re
 import signal
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -235,6 +237,12 @@ def spin(path: str) -> None:
 def spin_in_c(path: str) -> None:
     tell(path, "begin")
     re.match(r"(a+)+$", "a" * 64 + "b")  # exponential, and never lets go of the GIL
+
+
+@task(max_retries=0)
+def spin_deaf(path: str) -> None:
+    tell(path, "begin")
+    deque(itertools.repeat(0), maxlen=0)  # in C, keeps the GIL and never looks for signals
 
 
 @task(max_retries=0)

@@ -53,7 +53,7 @@ def test_a_worker_that_starts_later_finds_the_dead_ones_jobs_at_once(crew, notes
 
 def test_pool_processes_die_with_their_worker(crew, notes):
     doomed = crew.hire("--concurrency", "2")
-    jobs = [chores.spin.delay(notes.path), chores.spin_in_c.delay(notes.path)]
+    jobs = [chores.spin.delay(notes.path), chores.spin_deaf.delay(notes.path)]
     notes.wait(2)
     children = doomed.children()
 

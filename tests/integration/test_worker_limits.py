@@ -35,6 +35,7 @@ HANGING = [
     chores.hang,
     chores.spin,
     chores.spin_in_c,
+    chores.spin_deaf,
     chores.hang_async,
     chores.block_the_loop,
 ]

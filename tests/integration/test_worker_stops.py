@@ -47,7 +47,7 @@ def test_what_outlasts_the_grace_is_handed_back_without_losing_an_attempt(crew, 
     hand = crew.hire("--concurrency", "2", "--shutdown-grace", "0.5")
     jobs = [
         chores.hang.delay(notes.path),
-        chores.spin_in_c.delay(notes.path),
+        chores.spin_deaf.delay(notes.path),
         chores.hang_async_stubbornly.delay(notes.path),
     ]
     notes.wait(3)
@@ -106,7 +106,7 @@ def test_an_idle_worker_stops_at_once(crew):
 def test_a_limit_holds_while_the_worker_stops(crew, notes):
     hand = crew.hire("--concurrency", "1")
     jobs = [
-        chores.spin_in_c.options(timeout=0.6).delay(notes.path),
+        chores.spin_deaf.options(timeout=0.6).delay(notes.path),
         chores.hang_async.options(timeout=0.6).delay(notes.path),
     ]
     notes.wait(2)
