@@ -44,7 +44,7 @@ def worker(args: argparse.Namespace) -> int:
     loading.warn_if_empty(apps)
     from liteq.worker import Worker
 
-    Worker(
+    worker = Worker(
         args.queues,
         args.concurrency,
         args.timeout,
@@ -55,8 +55,18 @@ def worker(args: argparse.Namespace) -> int:
         max_memory_mb=args.max_memory_mb,
         memory_limit_mb=args.memory_limit_mb,
         shutdown_grace=args.shutdown_grace,
-    ).run()
+    )
+    worker.run()
+    if args.pool == "threads" and worker.cut_off:
+        _leave_now()
     return 0
+
+
+def _leave_now() -> None:
+    """End the process and the threads in it: their jobs were handed back and may run elsewhere."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def enqueue(args: argparse.Namespace) -> int:

@@ -79,6 +79,7 @@ class Worker:
         self._url = url
         self._settings = settings(**options)
         self._stop_asked = 0
+        self.cut_off = 0  # runs that were handed back; in threads they go on all the same
         self._check()
 
     def run(self) -> None:
@@ -167,11 +168,11 @@ class _Run:
         self._watch(self._worker._wake_read.fileno())
         # On record before there is anything that others would have to clear up after us.
         self._beat(time.monotonic())
-        self._pool.start(self)
-        self._say_hello()
         self._listener = self._broker.listen(self._queues)
-        self._watch(self._listener.fileno())
         try:
+            self._pool.start(self)
+            self._watch(self._listener.fileno())
+            self._say_hello()
             while not self._over():
                 self._settle()
                 self._tend()
@@ -456,7 +457,11 @@ class _Run:
 
     def _leave(self) -> None:
         """Hand back what has not ended, and strike ourselves off the record."""
-        self._take(self._pool.close())
+        outcomes = self._pool.close()
+        self._worker.cut_off = sum(
+            each.ending == "released" and each.started > 0 for each in outcomes
+        )
+        self._take(outcomes)
         self._flush_at_last()
         try:
             self._broker.forget(self._id)

@@ -252,6 +252,12 @@ async def hang_async(path: str) -> None:
 
 
 @task(max_retries=0)
+async def hang_in_a_thread(path: str) -> None:
+    tell(path, "begin")
+    await asyncio.to_thread(time.sleep, FOR_EVER)
+
+
+@task(max_retries=0)
 async def block_the_loop(path: str) -> None:
     tell(path, "begin")
     time.sleep(FOR_EVER)  # noqa: ASYNC251 - that is the point

@@ -282,8 +282,9 @@ def test_a_worker_of_threads_leaves_even_if_a_thread_never_ends(crew, notes):
         chores.hang.delay(notes.path),
         chores.hang_async.delay(notes.path),
         chores.hang_async_stubbornly.delay(notes.path),
+        chores.hang_in_a_thread.delay(notes.path),
     ]
-    notes.wait(3)
+    notes.wait(4)
     asked = time.monotonic()
 
     assert hand.stop() == 0
