@@ -1,19 +1,18 @@
 """The contract: every block of the README that LiteQ was asked for with runs as written.
 
-`contract/README.ru.md` is a copy of that document, so that a clone has it too.
+That document lies in `shared`, beside the project. A clone alone has none and skips these tests; a
+CI without it fails.
 """
 
 import shutil
 import sqlite3
 import sys
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 from blocks import ROOT, Place, read, until
 
-COPY = Path(__file__).with_name("contract") / "README.ru.md"
-ORIGINAL = ROOT.parent / "shared" / "seeds" / "004_0e3df623044ccc05.md"
+CONTRACT = ROOT.parent / "shared" / "seeds" / "004_0e3df623044ccc05.md"
 
 NOT_IN_THIS_ISSUE = {
     "Установка 1": "the package index is not asked from tests",
@@ -41,7 +40,12 @@ def titled(blocks):
     return found
 
 
-SEED = titled(read(COPY))
+SEED = titled(read(CONTRACT)) if CONTRACT.exists() else {}
+
+
+@pytest.fixture(autouse=True)
+def _contract(need):
+    need(CONTRACT.exists(), "the documents in ../shared")
 
 
 @pytest.fixture
@@ -51,13 +55,6 @@ def place(tmp_path):
 
 def statuses(place):
     return {row["name"]: row["status"] for row in place.rows()}
-
-
-def test_the_copy_is_the_contract():
-    if not ORIGINAL.exists():
-        pytest.skip("the contract's original does not lie beside this clone")
-
-    assert COPY.read_bytes() == ORIGINAL.read_bytes()
 
 
 def test_every_block_is_accounted_for():
