@@ -34,6 +34,9 @@ CREATE INDEX idx_tasks_status ON tasks (status, queue, priority);
 CALL = '{"args": [1], "kwargs": {"b": 2}}'
 
 
+LONG_AGO = "2020-01-31 09:00:00"  # a done job of ours would be pruned at that age
+
+
 def test_a_file_of_liteq_0_2_keeps_its_rows_and_runs_its_pending_ones(crew):
     path = os.environ["LITEQ_DB"]
     with sqlite3.connect(path) as old:
@@ -43,7 +46,7 @@ def test_a_file_of_liteq_0_2_keeps_its_rows_and_runs_its_pending_ones(crew):
             "INSERT INTO tasks (name, payload, status, attempts, worker_id, run_at, created_at,"
             " started_at, finished_at, result, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                ("add", CALL, "done", 1, "w1", None, *(lately,) * 3, "3", None),
+                ("add", CALL, "done", 1, "w1", None, *(LONG_AGO,) * 3, "3", None),
                 ("add", CALL, "failed", 4, "w1", None, *(lately,) * 3, None, "no"),
                 ("add", CALL, "pending", 0, None, None, "2026-01-31 09:00:00", *(None,) * 4),
                 ("add", CALL, "pending", 1, None, "2026-01-31T09:00:00.123456", *(None,) * 5),
@@ -72,7 +75,7 @@ def test_a_file_of_liteq_0_2_keeps_its_rows_and_runs_its_pending_ones(crew):
     ]
     assert status(1)["result"] == 3
     assert status(2)["error"] == "no"
-    assert instant(status(1)["created_at"]) == instant(lately)
+    assert instant(status(1)["created_at"]) == instant(LONG_AGO)
     assert [status(id)["attempts"] for id in (4, 7)] == [2, 2]
     assert status(5)["run_at"].startswith("2099-01-")
     assert hand.stop() == 0

@@ -284,7 +284,7 @@ class ProcessPool:
         self._remember(begun)
         victims = begun - told
         exitcode = child.process.exitcode or 0
-        how = _how_it_ended(exitcode)
+        how = "was stopped by us" if child.executioner else _how_it_ended(exitcode)
         for receipt in victims:
             self._ended.append(self._fate(receipt, child, how))
         self._verdicts.pop(child.executioner or "", None)  # it had just ended by itself

@@ -311,10 +311,11 @@ class SqliteBroker:
         now = self.clock.wall()
         created = times.stamp(now)
         rows = []
-        for id, run_at in connection.execute(sql.UNSEEN).fetchall():
+        for id, *texts in connection.execute(sql.UNSEEN).fetchall():
+            run_at, *call = (None if t is None else t.decode(errors="replace") for t in texts)
             due = _foreign_instant(run_at, now)
             place = _place(due) if due <= now else 0
-            rows.append((place, None if run_at is None else times.stamp(due), created, id))
+            rows.append((place, None if run_at is None else times.stamp(due), created, *call, id))
         connection.executemany(sql.SEE, rows)
 
     def _beat_row(self, worker: WorkerInfo, lease: float) -> tuple[object, ...]:

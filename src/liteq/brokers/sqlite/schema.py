@@ -32,6 +32,7 @@ _ADDED = {
         "losses": "INTEGER NOT NULL DEFAULT 0",
         "cancel": "INTEGER NOT NULL DEFAULT 0",
         "at_most_once": "INTEGER NOT NULL DEFAULT 0",
+        "keep": "INTEGER NOT NULL DEFAULT 0",
     },
     "workers": {
         "hostname": "TEXT",
@@ -87,6 +88,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
                     connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
             if table == "tasks":
                 _settle_times(connection)
+                connection.execute("UPDATE tasks SET keep = 1 WHERE finished_at IS NOT NULL")
     with open(_SCHEMA, encoding="utf-8") as file:
         for statement in _statements(file.read()):
             connection.execute(statement)

@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS tasks (
     receipt      TEXT,
     losses       INTEGER NOT NULL DEFAULT 0,
     cancel       INTEGER NOT NULL DEFAULT 0,
-    at_most_once INTEGER NOT NULL DEFAULT 0
+    at_most_once INTEGER NOT NULL DEFAULT 0,
+    keep         INTEGER NOT NULL DEFAULT 0  -- 1: never pruned, as what LiteQ 0.2 had finished
 );
 
 CREATE TABLE IF NOT EXISTS attempts (

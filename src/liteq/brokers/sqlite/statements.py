@@ -210,6 +210,7 @@ SELECT name FROM q WHERE name IS NOT NULL
 """
 AGED = """
 SELECT id FROM (SELECT id, finished_at FROM tasks
-                WHERE status = ? AND status <> 'pending' AND queue = ? ORDER BY id LIMIT ?)
+                WHERE status = ? AND status <> 'pending' AND queue = ? AND keep = 0
+                ORDER BY id LIMIT ?)
 WHERE finished_at < ?
 """
