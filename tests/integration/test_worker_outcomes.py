@@ -292,6 +292,40 @@ def test_an_unknown_task_is_tried_again_later_and_says_what_is_known():
         assert word in found["error"]
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "status"),
+    [
+        ("timeout", "abc", "done"),
+        ("timeout", -1, "done"),
+        ("timeout", 1e308, "done"),
+        ("priority", "high", "done"),
+        ("max_retries", "many", "done"),
+        ("attempts", "none", "done"),
+        ("attempts", -3, "done"),
+        ("run_at", 12, "done"),
+        ("run_at", "tomorrow", "done"),
+        ("run_at", b"\xff", "done"),
+        ("created_at", "x", "done"),
+        ("worker_id", "nobody", "done"),
+        ("name", b"\xff", "pending"),
+        ("name", "", "pending"),
+        ("payload", b"\xff", "pending"),
+    ],
+)
+def test_odd_values_in_a_row_of_another_program_harm_no_worker(column, value, status):
+    row = {"name": "add", "payload": '{"args": [1, 2]}', "queue": "default", column: value}
+    marks = ", ".join("?" * len(row))
+
+    id = insert(f"INSERT INTO tasks ({', '.join(row)}) VALUES ({marks})", *row.values())
+
+    def ran():
+        found = get_task_status(id)
+        return found["status"] in {"done", "pending"} and found["attempts"] == 1 and found
+
+    found = wait_for(ran, "a run", 5)
+    assert found["status"] == status
+
+
 # ── cancel ──
 
 

@@ -29,10 +29,21 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place > 0 AND qu
        EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place = 0 AND run_at <= ?),
        EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND place IS NULL)
 """
+# Rows that other programs wrote may hold anything: a text for a number, bytes that are no UTF-8.
 UNSEEN = """
-SELECT id, run_at FROM tasks WHERE status = 'pending' AND place IS NULL LIMIT 1000
+SELECT id, CAST(run_at AS BLOB), CAST(name AS BLOB), CAST(payload AS BLOB), CAST(queue AS BLOB)
+FROM tasks WHERE status = 'pending' AND place IS NULL LIMIT 1000
 """
-SEE = "UPDATE tasks SET place = ?, run_at = ?, created_at = coalesce(created_at, ?) WHERE id = ?"
+SEE = """
+UPDATE tasks SET place = ?, run_at = ?, created_at = coalesce(created_at, ?), name = ?, payload = ?,
+                 queue = ?, priority = coalesce(CAST(priority AS INTEGER), 0),
+                 attempts = max(0, coalesce(CAST(attempts AS INTEGER), 0)),
+                 max_retries = max(0, coalesce(CAST(max_retries AS INTEGER), 3)), losses = 0,
+                 timeout = iif(typeof(timeout) IN ('integer', 'real') AND timeout > 0,
+                               min(timeout, 1e9), NULL),
+                 at_most_once = coalesce(CAST(at_most_once AS INTEGER), 0)
+WHERE id = ?
+"""
 # From `2026-01-31T09:00:00.123456Z` to microseconds.
 PROMOTE = """
 UPDATE tasks SET place = max(1, CAST(strftime('%s', run_at) AS INTEGER) * 1000000
