@@ -41,7 +41,7 @@ def test_a_file_of_liteq_0_2_keeps_its_rows_and_runs_its_pending_ones(crew):
     path = os.environ["LITEQ_DB"]
     with sqlite3.connect(path) as old:
         old.executescript(OLD_SCHEMA)
-        (lately,) = old.execute("SELECT datetime('now', '-1 hour')").fetchone()
+        lately = "2024-01-31 09:00:00"
         old.executemany(
             "INSERT INTO tasks (name, payload, status, attempts, worker_id, run_at, created_at,"
             " started_at, finished_at, result, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
