@@ -41,18 +41,17 @@ def test_a_file_of_liteq_0_2_keeps_its_rows_and_runs_its_pending_ones(crew):
     path = os.environ["LITEQ_DB"]
     with sqlite3.connect(path) as old:
         old.executescript(OLD_SCHEMA)
-        lately = "2024-01-31 09:00:00"
         old.executemany(
             "INSERT INTO tasks (name, payload, status, attempts, worker_id, run_at, created_at,"
             " started_at, finished_at, result, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 ("add", CALL, "done", 1, "w1", None, *(LONG_AGO,) * 3, "3", None),
-                ("add", CALL, "failed", 4, "w1", None, *(lately,) * 3, None, "no"),
+                ("add", CALL, "failed", 4, "w1", None, *(LONG_AGO,) * 3, None, "no"),
                 ("add", CALL, "pending", 0, None, None, "2026-01-31 09:00:00", *(None,) * 4),
                 ("add", CALL, "pending", 1, None, "2026-01-31T09:00:00.123456", *(None,) * 5),
                 ("add", CALL, "pending", 0, None, "2099-01-31T09:00:00.123456", *(None,) * 5),
                 ("add", CALL, "pending", 0, None, "2026-01-31 09:00:00", *(None,) * 5),
-                ("add", CALL, "running", 1, "w1", None, *(lately,) * 2, *(None,) * 3),
+                ("add", CALL, "running", 1, "w1", None, *(LONG_AGO,) * 2, *(None,) * 3),
             ],
         )
         old.execute(
