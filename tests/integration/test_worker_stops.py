@@ -103,19 +103,16 @@ def test_an_idle_worker_stops_at_once(crew):
     assert "stopped" in hand.log().splitlines()[-1]
 
 
-def test_a_limit_holds_while_the_worker_stops(crew, notes):
+@pytest.mark.parametrize("task", [chores.hang, chores.spin_deaf, chores.hang_async])
+def test_a_limit_holds_while_the_worker_stops(crew, notes, task):
     hand = crew.hire("--concurrency", "1")
-    jobs = [
-        chores.spin_deaf.options(timeout=0.6).delay(notes.path),
-        chores.hang_async.options(timeout=0.6).delay(notes.path),
-    ]
-    notes.wait(2)
+    job = task.options(timeout=0.6).delay(notes.path)
+    notes.wait(1)
 
     assert hand.stop() == 0
 
-    for job in jobs:
-        assert status(job)["status"] == "failed"
-        assert "TaskTimeout" in status(job)["error"]
+    assert status(job)["status"] == "failed"
+    assert "TaskTimeout" in status(job)["error"]
 
 
 def test_a_job_can_be_cancelled_while_the_worker_stops(crew, notes):
