@@ -38,6 +38,9 @@ logger = logging.getLogger("liteq.worker")
 _LANES = (PLAIN, ASYNC)
 _SETTLE = 0.25  # seconds: far longer than a live child takes from reading a job to marking it
 _RESPAWN = RetryPolicy("exponential", first=0.1, cap=5.0)
+_LARGE = 16_000  # characters; what is longer may travel as a file in memory, up to 1 MB …
+_LARGE_AHEAD = 8  # … so not many more of them on their way than can run
+_FEED_AGAIN = 0.02
 _SEND_BUFFER = 1024 * 1024  # bytes asked of the kernel, for jobs on their way to the children
 
 
@@ -92,6 +95,7 @@ class ProcessPool:
         self._stillborn = 0
         self._seats = 0
         self._spills = 0
+        self._feed_at = float("inf")  # when to try again what could not be sent
         self._closing = False
         self._method = _start_method(settings.start_method)
 
@@ -194,6 +198,10 @@ class ProcessPool:
         while self._vacant and self._vacant[0] <= now and not self._closing:
             self._vacant.pop(0)
             self._refill(now)
+        if self._feed_at <= now:
+            self._feed_at = float("inf")
+            for lane in self._lanes:
+                self._feed(lane)
         return self._rest(now)
 
     def close(self) -> list[Outcome]:
@@ -390,15 +398,33 @@ class ProcessPool:
         """Send what the kernel will take; the rest when it has room again."""
         while lane.backlog:
             held = self._in_hand.get(lane.backlog[0])
-            if held is not None:
-                if not lane.send(wire.job_message(held.job, self._spill_path)):
-                    self._watcher.watch(lane.way_in.fileno(), write=True)
-                    lane.watched = True
-                    return
+            if held is not None and not self._sent(lane, held.job):
+                return
             lane.backlog.popleft()
         if lane.watched:
             self._watcher.unwatch(lane.way_in.fileno())
             lane.watched = False
+
+    def _sent(self, lane: "_Lane", job: Job) -> bool:
+        """Whether the job is on its way; if not, there is a time to try again."""
+        large = len(job.payload) > _LARGE
+        if large and len(lane.large) >= lane.pace.slots + _LARGE_AHEAD:
+            self._feed_at = time.monotonic() + _FEED_AGAIN
+            return False
+        try:
+            message = wire.job_message(job, self._spill_path)
+        except OSError as error:  # no room for the file that a large job travels in
+            logger.error("job %d cannot be handed out, trying again: %s", job.id, error)
+            self._feed_at = time.monotonic() + _FEED_AGAIN
+            return False
+        if not lane.send(message):
+            wire.read_job(memoryview(message))  # or the file of a large one would stay
+            self._watcher.watch(lane.way_in.fileno(), write=True)
+            lane.watched = True
+            return False
+        if large:
+            lane.large.add(job.receipt)
+        return True
 
     def _spill_path(self) -> str:
         """A new file for a job that is too large for a message."""
@@ -408,6 +434,7 @@ class ProcessPool:
     def _recalled(self, lane: "_Lane") -> list[str]:
         """What no child has read yet, in order, taken out of the lane."""
         sent = [job.receipt for job in lane.drain()]
+        lane.large.difference_update(sent)
         return [receipt for receipt in (*sent, *lane.backlog) if receipt in self._in_hand]
 
     def _hear(self, stream: wire.Stream) -> None:
@@ -444,12 +471,14 @@ class ProcessPool:
         now = time.monotonic()
         for lane, number in zip(self._lanes, numbers, strict=True):
             if number:
+                lane.large &= self._in_hand.keys()
+                self._feed_at = min(self._feed_at, now) if lane.backlog else self._feed_at
                 lane.pace.ended(number, now)
                 lane.moved = True
         return outcomes
 
     def _rest(self, now: float) -> float:
-        moments = [now + 60.0, *self._vacant[:1], *self._stopped.values()]
+        moments = [now + 60.0, self._feed_at, *self._vacant[:1], *self._stopped.values()]
         if self._deadlines:
             moments.append(self._deadlines[0][0])
         if self._missing:
@@ -463,6 +492,7 @@ class _Lane:
     def __init__(self, slots: int):
         self.pace = Pace(slots)
         self.backlog: deque[str] = deque()
+        self.large: set[str] = set()  # sent, and not ended yet
         self.watched = False
         self.moved = False
 
