@@ -2,12 +2,14 @@
 
 import os
 import time
+from glob import glob
 
 import chores
 import pytest
 from crew import APP, attempts, done, ended, status, wait_for
 
 from liteq import enqueue, monitoring
+from liteq.pools import marks
 
 # ── processes that are spawned, or forked from a program that is at work already ──
 
@@ -164,6 +166,65 @@ def test_a_worn_process_with_a_long_coroutine_does_not_hold_up_the_others(crew, 
     assert hand.stop() == 0
 
 
+# ── what was claimed ahead ──
+
+
+@pytest.mark.parametrize("pool", ["processes", "threads"])
+def test_a_job_that_was_claimed_ahead_can_be_cancelled(crew, notes, pool):
+    hand = crew.hire("--pool", pool, "--concurrency", "1")
+    enqueue([chores.add.job(1, 2) for _ in range(1000)])  # so that it claims ahead
+    chores.nap.delay(notes.path, 1.0, "x")
+    waiting = [chores.note.delay(notes.path, text) for text in ("never", "later")]
+    notes.wait(1)
+
+    assert waiting[0].cancel()
+
+    assert ended(waiting[0])["status"] == "cancelled"
+    waiting[1].result(timeout=5)
+    assert hand.stop() == 0
+    assert notes.lines() == ["begin x", "end x", "later"]
+
+
+def test_an_app_of_coroutines_alone_runs(crew, notes):
+    app = crew.folder / "coroutines.py"
+    app.write_text("from liteq import task\n@task()\nasync def add(a, b): return a + b\n")
+    hand = crew.hire("--concurrency", "2", app=app)
+
+    jobs = enqueue([chores.add.job(n, 1) for n in range(300)])
+
+    assert [job.result(timeout=10) for job in jobs] == list(range(1, 301))
+    assert hand.stop() == 0
+
+
+@pytest.mark.parametrize(("size", "count"), [(40_000, 200), (900_000, 60)])
+def test_more_large_jobs_than_the_ways_to_the_processes_hold_all_arrive(crew, size, count):
+    hand = crew.hire("--concurrency", "2")
+    enqueue([chores.add.job(1, 2) for _ in range(1000)])  # so that it claims ahead
+
+    jobs = enqueue([chores.length.job("x" * (size + n)) for n in range(count)])
+
+    assert [job.result(timeout=20) for job in jobs] == [size + n for n in range(count)]
+    assert {status(job)["attempts"] for job in jobs} == {1}
+    assert hand.stop() == 0
+
+
+def test_few_large_jobs_are_on_their_way_at_a_time(crew, notes):
+    enqueue([chores.add.job(1, 2) for _ in range(1500)])
+    chores.nap.delay(notes.path, 0.4)
+    jobs = enqueue([chores.length.job("x" * 900_000) for _ in range(60)])
+    hand = crew.hire("--concurrency", "1")
+    notes.wait(1)
+    wait_for(lambda: status(jobs[20])["status"] == "running", "a claim far ahead", 0.35)
+
+    [worker] = monitoring.get_active_workers()
+    waiting = glob(marks.spill_path(worker["worker_id"], 0).replace("-0.", "-*."))
+
+    assert 0 < len(waiting) < 15
+    assert [job.result(timeout=20) for job in jobs] == [900_000] * 60
+    assert hand.stop() == 0
+    assert glob(marks.spill_path(worker["worker_id"], 0).replace("-0.", "-*.")) == []
+
+
 # ── threads ──
 
 
@@ -259,21 +320,6 @@ def test_a_cancel_that_a_thread_cannot_obey_is_told_of(threads, notes):
 
     assert job.result(timeout=5) == "x"
     assert f"job {job} nap cannot be stopped" in threads.log()
-
-
-def test_a_job_that_waits_for_a_thread_can_be_cancelled(crew, notes):
-    hand = crew.hire("--pool", "threads", "--concurrency", "1")
-    enqueue([chores.add.job(1, 2) for _ in range(1000)])  # so that it claims ahead
-    chores.nap.delay(notes.path, 1.0, "x")
-    waiting = chores.note.delay(notes.path, "never")
-    notes.wait(1)
-
-    assert waiting.cancel()
-
-    assert ended(waiting)["status"] == "cancelled"
-    notes.wait(2)
-    assert hand.stop() == 0
-    assert notes.lines() == ["begin x", "end x"]
 
 
 def test_a_worker_of_threads_leaves_even_if_a_thread_never_ends(crew, notes):
