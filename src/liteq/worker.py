@@ -415,6 +415,8 @@ class _Run:
             self._look_ahead(time.monotonic())
             self._fill()
             self._select(0.0 if self._more else self._patience())
+            if self._listener.fileno() in self._ready:
+                self._fill()  # before anything else: somebody waits for just this
         finally:
             self._listener.disarm()
 
