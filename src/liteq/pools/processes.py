@@ -254,7 +254,11 @@ class ProcessPool:
         process = _context(self._method).Process(
             target=inside.main, args=(seat, strangers), name=f"liteq-{self._seats}"
         )
-        process.start()
+        try:
+            process.start()
+        except OSError:
+            note.remove()
+            raise
         for end in (*theirs, orders_out):
             end.close()
         child = _Child(process, ours, orders_in, note)
