@@ -11,7 +11,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 def test_figures_are_printed_and_written_beside_their_raw_limits(tmp_path):
     path = tmp_path / "figures.json"
     scenes = ["--only", "enqueue", "--only", "naps"]
-    command = [sys.executable, "-m", "benchmarks", "--quick", *scenes, "--json", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--quick",
+        "--check",
+        *scenes,
+        "--json",
+        str(path),
+    ]
 
     ended = subprocess.run(
         [*command, "--dir", str(tmp_path)],
