@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -80,11 +82,14 @@ def test_a_long_run_that_has_ended_stays_on_record_until_its_end_is_settled(note
 
 
 def test_the_marks_of_a_killed_process_can_be_read(note):
-    pid = os.fork()
-    if pid == 0:
-        note.begin(PLAIN, "w.1.1")
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
+    script = (
+        "import os, signal, sys; from liteq.pools.marks import Marks\n"
+        "Marks(sys.argv[1]).begin(0, 'w.1.1'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+
+    process = subprocess.run([sys.executable, "-c", script, note.path], check=False)
+
+    assert process.returncode == -signal.SIGKILL
 
     assert note.receipts() == {"w.1.1"}
 
