@@ -5,16 +5,14 @@ What a task *is* stands here; how it is called is core's business, how it is run
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from liteq.backoff import RetryPolicy
 from liteq.codec import Codec
 from liteq.errors import DuplicateTask, TaskNotFound
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """All that the decorator was told about one task."""
 
     name: str

@@ -3,7 +3,6 @@
 import atexit
 import os
 
-from liteq import config
 from liteq.brokers.base import Store
 
 _open: dict[str, Store] = {}  # by the broker's own, absolute URL
@@ -17,6 +16,8 @@ def current() -> Store:
     known = _named.get(named)
     if known is not None:
         return known
+    from liteq import config  # its settings are a dataclass, and that takes 9 ms to import
+
     broker = connect(config.broker_url())
     if config.broker_url() == broker.url:  # absolute: the working directory does not matter
         _named[named] = broker
