@@ -48,6 +48,17 @@ async def add_async(a: int, b: int) -> int:
     return a + b
 
 
+@task(retry=SOON)
+def stand_by() -> str:
+    return "unharmed"
+
+
+@task(retry=SOON)
+async def stand_by_async() -> str:
+    await asyncio.sleep(0.01)
+    return "unharmed"
+
+
 @task()
 def postponed(order: Order, by: timedelta) -> Order:
     return Order(order.number, order.placed + by)

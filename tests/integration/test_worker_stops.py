@@ -45,11 +45,9 @@ def test_ctrl_c_to_the_whole_group_interrupts_no_job(crew, notes):
 
 def test_what_outlasts_the_grace_is_handed_back_without_losing_an_attempt(crew, notes):
     hand = crew.hire("--concurrency", "2", "--shutdown-grace", "0.5")
-    jobs = [
-        chores.hang.delay(notes.path),
-        chores.spin_deaf.delay(notes.path),
-        chores.hang_async_stubbornly.delay(notes.path),
-    ]
+    jobs = [chores.hang.delay(notes.path), chores.hang_async_stubbornly.delay(notes.path)]
+    notes.wait(2)
+    jobs.append(chores.spin_deaf.delay(notes.path))  # from now on its process does nothing else
     notes.wait(3)
     children = hand.children()
 
