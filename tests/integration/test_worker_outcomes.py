@@ -370,3 +370,13 @@ def test_an_ended_job_cannot_be_cancelled():
 
     assert not job.cancel()
     assert get_task_status(job)["status"] == "done"
+
+
+def test_coroutines_cancelled_right_at_their_begin_end_as_cancelled():
+    jobs = [chores.add_async.delay(1, 2) for _ in range(200)]
+    for job in jobs:
+        job.cancel()
+
+    ends = {ended(job, seconds=10)["status"] for job in jobs}
+
+    assert ends <= {"cancelled", "done"}

@@ -267,7 +267,8 @@ class _AsyncLane:
         task = self._tasks.get(receipt)
         if task is not None:
             self._reasons[receipt] = reason
-            task.cancel()
+            # Not before its first step: it would end without a word.
+            self._loop.call_soon(task.cancel)
 
     def _close(self) -> None:
         self._open = False

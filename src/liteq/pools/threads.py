@@ -386,7 +386,8 @@ class _Loop:
         task = self._tasks.get(receipt)
         if task is not None:
             self._reasons[receipt] = reason
-            task.cancel()
+            # Not before its first step: it would end without a word.
+            self._loop.call_soon(task.cancel)
 
     def _close(self) -> None:
         self._cut_off = frozenset(self._tasks)
