@@ -56,6 +56,7 @@ class ThreadPool:
         self._only = ASYNC if kinds == {True} else PLAIN
         self._in_hand: dict[str, _InHand] = {}
         self._deadlines: list[tuple[float, str]] = []  # a heap of (look at it then, receipt)
+        self._unstoppable: set[str] = set()  # runs of which that has been said
         self._withdrawn: list[Outcome] = []
         self._log = _Log(marks.path(worker, "threads"))
         self._told = _Told()
@@ -115,6 +116,7 @@ class ThreadPool:
             if held is not None:
                 numbers[held.lane] += 1
                 outcomes.append(outcome)
+        self._unstoppable &= self._in_hand.keys()
         now = time.monotonic()
         for lane, number in enumerate(numbers):
             if number:
@@ -148,7 +150,8 @@ class ThreadPool:
             self._told.ring()
         elif held.lane == ASYNC:
             self._loop.stop(receipt, Cancel("cancelled while it ran"))
-        else:
+        elif receipt not in self._unstoppable:
+            self._unstoppable.add(receipt)
             logger.warning(
                 "job %d %s cannot be stopped: it runs in a thread, and goes on until it ends",
                 *(held.job.id, held.job.name),
@@ -173,16 +176,17 @@ class ThreadPool:
         outcomes = self.take_back()
         for _ in range(self.slots):
             self._waiting.put(None)
-        self._loop.close(self._grace)
+        coroutines_ended = self._loop.close(self._grace)
         outcomes += self.collect(())
         self._watcher.unwatch(self._told.fileno())
         self._told.close()
         for held in self._in_hand.values():
-            logger.warning(
-                "job %d %s is handed back, but still runs here until this process ends",
-                *(held.job.id, held.job.name),
-                extra={"job": held.job.id},
-            )
+            if held.lane == PLAIN or not coroutines_ended:
+                logger.warning(
+                    "job %d %s is handed back, but still runs here until this process ends",
+                    *(held.job.id, held.job.name),
+                    extra={"job": held.job.id},
+                )
         outcomes += [self._cut_off(receipt) for receipt in self._in_hand]
         self._in_hand.clear()
         self._log.remove()
@@ -348,11 +352,13 @@ class _Loop:
         """Cancel this run; `reason` is what it will have ended by."""
         self._loop.call_soon_threadsafe(self._stop, receipt, reason)
 
-    def close(self, grace: float) -> None:
-        """Cancel all, and give them this long to clean up."""
-        if self._thread is not None:
-            self._loop.call_soon_threadsafe(self._close)
-            self._thread.join(grace)
+    def close(self, grace: float) -> bool:
+        """Cancel all, and give them this long to clean up; whether all have ended."""
+        if self._thread is None:
+            return True
+        self._loop.call_soon_threadsafe(self._close)
+        self._thread.join(grace)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         asyncio.run(self._serve())
