@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 from liteq import brokers, get_task_status, times
+from liteq.pools import marks
 
 APP = str(Path(__file__).with_name("chores.py"))
 PATIENCE = 20.0  # seconds; only a broken promise ever takes as long
@@ -196,6 +198,8 @@ class Crew:
         """End them all."""
         for hand in self._hands:
             hand.abandon()
+            for worker in re.findall(r"worker (\S+) started", hand.log()):
+                marks.remove_of(worker)  # nobody will come and look why it died
         for script in self._scripts:
             script.kill()
             with script:  # closes its pipes and waits for it
