@@ -235,3 +235,17 @@ def test_ten_thousand_runs_are_finished_as_one_batch(broker):
 
     assert len(accepted) == 10_000
     assert broker.count() == [("default", "done", 10_000)]
+
+
+def test_stale_receipts_are_refused_within_a_large_batch_too(broker):
+    ids = put(broker, *[new() for _ in range(130)])
+    slow = claim(broker, 130)
+    broker.finish([lifecycle.released(job) for job in slow[40:90]])
+    fresh = claim(broker, 130, worker="w2")
+
+    accepted = broker.finish([done(job, '"late"') for job in slow])
+
+    assert accepted == {job.id for job in [*slow[:40], *slow[90:]]}
+    assert statuses(broker, [job.id for job in fresh]) == ["running"] * 50
+    assert broker.finish([done(job, '"good"') for job in fresh]) == set(ids[40:90])
+    assert broker.get(fresh[0].id).result == '"good"'
