@@ -29,6 +29,17 @@ class NewJob(NamedTuple):
     at_most_once: bool = False  # a run that is lost is not run again
 
 
+class Terms(NamedTuple):
+    """What a job brings along that its task does not know; only Laravel's jobs have them."""
+
+    waits: tuple[float, ...] = ()  # seconds after each failed run; the last for all that follow
+    retry_until: float | None = None  # until then runs are not counted, after it none begins
+    max_exceptions: int | None = None  # this many failed runs are the end, whatever is left
+    exceptions: int = 0  # failed runs so far
+    fail_on_timeout: bool = False
+    fault: str | None = None  # why it can never be run
+
+
 class Job(NamedTuple):
     """One run of a job, held under a lease that `receipt` proves."""
 
@@ -43,6 +54,7 @@ class Job(NamedTuple):
     receipt: str  # opaque, unique for each claim, ASCII, at most 56 bytes
     losses: int  # earlier runs that ended because their process or worker died
     at_most_once: bool
+    terms: Terms | None = None
 
 
 class Outcome(NamedTuple):

@@ -3,6 +3,7 @@
 `f(job, facts, now) -> Change`. A broker applies a Change only while its receipt still holds.
 
     begin      the broker's claim: pending → running, attempts + 1
+    unfit      claimed, but never to be run: its attempts are used up, or it cannot be read
     settled    the way in for a worker: picks the rule by how the run ended
     succeeded  running → done
     failed     running → pending (attempts left) or failed (last attempt, or not worth a retry)
@@ -12,7 +13,7 @@
     cancelled  running → cancelled
 """
 
-from liteq.job import Attempt, Change, Job, Outcome
+from liteq.job import Attempt, Change, Job, Outcome, Terms
 
 
 def settled(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
@@ -26,6 +27,16 @@ def settled(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
     if outcome.ending == "lost":
         return lost(job, outcome, wait, now)
     return failed(job, outcome, wait, now)
+
+
+def unfit(job: Job, now: float) -> Change | None:
+    """Failed before its run begins, where it must not run; None where it may."""
+    if job.terms is None and job.attempt <= job.max_retries + 1:
+        return None
+    why = _why_unfit(job, job.terms or Terms(), now)
+    if why is None:
+        return None
+    return _end(job, "failed", Outcome(job.receipt, "failed", now, now, error=why))
 
 
 def succeeded(job: Job, outcome: Outcome) -> Change:
@@ -46,7 +57,7 @@ def succeeded(job: Job, outcome: Outcome) -> Change:
 
 def failed(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
     """Round again after `wait`, or what the task itself asked for; buried after the last run."""
-    if outcome.final or job.attempt > job.max_retries:
+    if outcome.final or _exhausted(job, outcome, now):
         return _end(job, "failed", outcome)
     after = wait if outcome.after is None else outcome.after
     return _again(job, outcome, now + after)
@@ -55,7 +66,7 @@ def failed(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
 def lost(job: Job, outcome: Outcome, wait: float, now: float) -> Change:
     """The first loss goes round at once, so bystanders recover fast; a further one waits."""
     job = job._replace(losses=job.losses + 1)
-    if job.at_most_once or job.attempt > job.max_retries:
+    if job.at_most_once or _exhausted(job, outcome, now):
         return _end(job, "failed", outcome)
     return _again(job, outcome, None if job.losses == 1 else now + wait)
 
@@ -73,6 +84,36 @@ def cut_off(job: Job, outcome: Outcome) -> Change:
 def cancelled(job: Job, outcome: Outcome) -> Change:
     """Ended on request, without retry."""
     return _end(job, "cancelled", outcome)
+
+
+def _why_unfit(job: Job, terms: Terms, now: float) -> str | None:
+    if terms.fault is not None:
+        return terms.fault
+    if terms.retry_until is not None:
+        over = now > terms.retry_until
+        return f"MaxAttemptsExceeded: {job.name} came after its last moment" if over else None
+    if job.attempt <= job.max_retries + 1:
+        return None
+    return (
+        f"MaxAttemptsExceeded: {job.name} has begun {job.attempt - 1} times, of "
+        f"{job.max_retries + 1} that it may; the last run ended without a word: "
+        "its worker died, or it ran longer than its lease"
+    )
+
+
+def _exhausted(job: Job, outcome: Outcome, now: float) -> bool:
+    """Whether no run may follow this one, which did not end well."""
+    terms = job.terms
+    if terms is None:
+        return job.attempt > job.max_retries
+    if outcome.ending == "timeout" and terms.fail_on_timeout:
+        return True
+    if terms.max_exceptions is not None and outcome.ending in ("failed", "timeout"):
+        if terms.exceptions + 1 >= terms.max_exceptions:
+            return True
+    if terms.retry_until is not None:
+        return now >= terms.retry_until
+    return job.attempt > job.max_retries
 
 
 def _end(job: Job, status: str, outcome: Outcome) -> Change:

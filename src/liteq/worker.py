@@ -42,7 +42,8 @@ _SKIP_PAUSE = 0.05  # a search for one kind of task among many others is not for
 _BEAT_AT_MOST = 10.0  # monitoring counts a worker as active for 15 seconds after a beat
 _PRUNE_EVERY = 60.0
 _PRUNE_BATCH = 500
-_TROUBLE = RetryPolicy("exponential", first=0.1, cap=5.0, jitter=0.5)
+# Not longer: when the broker is back, work goes on within this time.
+_TROUBLE = RetryPolicy("exponential", first=0.1, cap=1.0, jitter=0.5)
 _Returned = TypeVar("_Returned")
 PoolName = Literal["processes", "threads", "inline"]
 
@@ -53,8 +54,9 @@ class Worker:
     `queues`: all queues that the registered tasks name, if not given. `concurrency`: how many
     processes (or threads) run side by side, by default one for each processor. `task_timeout`: the
     time limit in seconds of tasks that have none of their own. `burst`: stop when nothing is due.
-    `url`: another broker than LITEQ_URL or LITEQ_DB. Further arguments are fields of
-    config.Settings. Raises ValueError for what makes no sense.
+    `url`: another broker than LITEQ_URL or LITEQ_DB. `pool` and `broker` may also be objects of
+    your own that do what pools.base.Pool and brokers.base.Store say. Further arguments are fields
+    of config.Settings. Raises ValueError for what makes no sense.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class Worker:
         concurrency: int | None = None,
         task_timeout: float | None = None,
         *,
-        pool: PoolName = "processes",
+        pool: PoolName | Pool = "processes",
         burst: bool = False,
         url: str | None = None,
+        broker: Store | None = None,
         **options: Any,
     ):
         if isinstance(queues, str):
@@ -75,8 +78,9 @@ class Worker:
         self.task_timeout = task_timeout
         self.burst = burst
         self.worker_id = f"{_short_host()}-{os.getpid()}-{secrets.token_hex(2)}"
-        self._pool_name = pool
+        self._pool = pool
         self._url = url
+        self._broker = broker
         self._settings = settings(**options)
         self._stop_asked = 0
         self.cut_off = 0  # runs that were handed back; in threads they go on all the same
@@ -90,7 +94,9 @@ class Worker:
         """
         if _imported_by_a_pool_process():
             return
-        broker = brokers.connect(self._url) if self._url else brokers.current()
+        broker = self._broker
+        if broker is None:
+            broker = brokers.connect(self._url) if self._url else brokers.current()
         broker.count()  # a broker that cannot be used is better known now
         self._wake_read, self._wake_write = socket.socketpair()
         try:
@@ -99,6 +105,11 @@ class Worker:
         finally:
             self._wake_read.close()
             self._wake_write.close()
+
+    @property
+    def pool_name(self) -> str:
+        """What runs the jobs, in a word."""
+        return self._pool if isinstance(self._pool, str) else type(self._pool).__name__
 
     def stop(self) -> None:
         """Ask the worker to stop; from any thread. A second time: at once."""
@@ -115,8 +126,8 @@ class Worker:
             raise ValueError(f"concurrency={self.concurrency!r} must be at least 1")
         if self.task_timeout is not None and not 0 < self.task_timeout < float("inf"):
             raise ValueError(f"task_timeout={self.task_timeout!r} must be more than 0 seconds")
-        if self._pool_name not in ("processes", "threads", "inline"):
-            raise ValueError(f"pool={self._pool_name!r}: use processes, threads or inline")
+        if isinstance(self._pool, str) and self._pool not in ("processes", "threads", "inline"):
+            raise ValueError(f"pool={self._pool!r}: use processes, threads or inline")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -146,6 +157,7 @@ class _Run:
         self._queues = worker.queues
         self._broker = broker
         self._settings = settings
+        self._lease = broker.lease or settings.lease
         self._pool = pool
         self._selector = selectors.DefaultSelector()
         self._ready: set[int] = set()
@@ -215,8 +227,8 @@ class _Run:
             if outcome.ending == "done":
                 change = lifecycle.succeeded(job, outcome)
             else:
-                wait, final = _retry(job, outcome)
-                change = lifecycle.settled(job, outcome._replace(final=final), wait, now)
+                wait, judged = _retry(job, outcome)
+                change = lifecycle.settled(job, judged, wait, now)
             self._changes.append(change)
             _report(job, outcome, change, now)
 
@@ -248,7 +260,7 @@ class _Run:
         if limit < 1 or (skip and time.monotonic() < self._skip_again):
             return
         jobs = self._trying(
-            lambda: self._broker.claim(self._id, self._queues, limit, self._settings.lease, skip)
+            lambda: self._broker.claim(self._id, self._queues, limit, self._lease, skip)
         )
         if not jobs:
             if skip:
@@ -257,8 +269,22 @@ class _Run:
         self._more = len(jobs) == limit
         for job in jobs:
             self._jobs[job.receipt] = job
-        self._pool.put(jobs)
+        self._pool.put(self._fit(jobs))
         self._next_pool = 0.0  # their deadlines may be nearer than what it last said
+
+    def _fit(self, jobs: list[Job]) -> list[Job]:
+        """Those that may run; the others end here."""
+        now = self._broker.clock.wall()
+        refused = [(job, change) for job in jobs if (change := lifecycle.unfit(job, now))]
+        if not refused:
+            return jobs
+        for job, change in refused:
+            del self._jobs[job.receipt]
+            self._changes.append(change)
+            outcome = Outcome(job.receipt, "failed", now, now, error=change.error)
+            _report(job, outcome, change, now)
+        self._more = True  # settle them before resting
+        return [job for job in jobs if job.receipt in self._jobs]
 
     # ── tend ──
 
@@ -279,6 +305,10 @@ class _Run:
             self._take(self._pool.take_back())
         if now < self._trouble_until:
             return
+        why = self._trying(lambda: self._broker.dismissed(self._id))
+        if why and not self._worker._stop_asked:
+            logger.info("worker %s: %s", self._id, why, extra={"worker": self._id})
+            self._worker.stop()
         stirred = self._trying(self._listener.stirred)
         if stirred:
             self._more = True
@@ -301,7 +331,7 @@ class _Run:
             self._id,
             ",".join(self._queues),
             self._worker.concurrency,
-            self._worker._pool_name,
+            self._worker.pool_name,
             self._broker.url,
             extra={"worker": self._id},
         )
@@ -314,10 +344,10 @@ class _Run:
         # What is ended but not accepted yet is still held under our lease.
         held = [*self._jobs, *(change.receipt for change in self._changes)]
         info = self._info()
-        verdict = self._trying(lambda: self._broker.beat(info, held, self._settings.lease))
+        verdict = self._trying(lambda: self._broker.beat(info, held, self._lease))
         if verdict is None:
             return
-        self._next_beat = now + min(self._settings.lease / 3, _BEAT_AT_MOST)
+        self._next_beat = now + min(self._lease / 3, _BEAT_AT_MOST)
         # Also when nothing stirs: a lease runs out in silence.
         self._neighbours = self._trying(self._broker.workers) or []
         for receipt in verdict.lost:
@@ -507,12 +537,14 @@ class _Run:
 
 
 def _pool(worker: Worker, broker: Store, settings: Settings) -> Pool:
+    if not isinstance(worker._pool, str):
+        return worker._pool
     limits = Limits(worker.task_timeout, broker.payload_limit, settings.memory_limit_mb)
-    if worker._pool_name == "processes":
+    if worker._pool == "processes":
         from liteq.pools.processes import ProcessPool
 
         return ProcessPool(worker.worker_id, worker.concurrency, limits, settings)
-    if worker._pool_name == "threads":
+    if worker._pool == "threads":
         from liteq.pools.threads import ThreadPool
 
         return ThreadPool(worker.worker_id, worker.concurrency, limits, settings)
@@ -529,16 +561,21 @@ def _imported_by_a_pool_process() -> bool:
     return getattr(multiprocessing.current_process(), "_inheriting", False)
 
 
-def _retry(job: Job, outcome: Outcome) -> tuple[float, bool]:
-    """How long to wait before the next attempt, and whether there is to be none."""
+def _retry(job: Job, outcome: Outcome) -> tuple[float, Outcome]:
+    """How long to wait before the next attempt; the outcome knows now whether there may be one."""
     definition = registry.get(job.name)
     policy = backoff.DEFAULT if definition is None else definition.retry
     final = outcome.final
     if outcome.ending == "timeout":
         final = final or not policy.deserves(TaskTimeout())
+    outcome = outcome._replace(final=final)
+    if job.terms is not None and job.terms.waits:  # the job's own wish goes before its task's
+        if outcome.ending != "retry":
+            outcome = outcome._replace(after=None)
+        return job.terms.waits[min(max(1, job.attempt), len(job.terms.waits)) - 1], outcome
     if callable(policy.strategy):  # the user's function has had its say in the pool
         policy = backoff.DEFAULT
-    return policy.wait(max(1, job.attempt), random.random()), final
+    return policy.wait(max(1, job.attempt), random.random()), outcome
 
 
 def _report(job: Job, outcome: Outcome, change: Change, now: float) -> None:

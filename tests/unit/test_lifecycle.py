@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liteq import lifecycle
-from liteq.job import Attempt, Change, Job, Outcome
+from liteq.job import Attempt, Change, Job, Outcome, Terms
 
 NOW = 1_000.0
 WAIT = 60.0
@@ -204,3 +204,57 @@ def test_every_change_can_be_stored(job, ending, final, own_wait):
     assert (change.ended is None) == (change.status == "pending")
     unharmed = ending == "done" or (ending == "released" and change.status == "pending")
     assert (change.record is None) == unharmed
+
+
+def test_job_whose_attempts_are_used_up_does_not_begin():
+    change = lifecycle.unfit(a_job(attempt=5, max_retries=3), NOW)
+
+    assert change is not None
+    assert change.status == "failed"
+    assert "add has begun 4 times, of 4 that it may" in change.error
+
+
+@pytest.mark.parametrize("terms", [None, Terms()])
+def test_job_with_an_attempt_left_may_begin(terms):
+    assert lifecycle.unfit(a_job(attempt=4, max_retries=3, terms=terms), NOW) is None
+
+
+def test_job_with_a_last_moment_begins_until_then_whatever_its_attempts():
+    job = a_job(attempt=99, max_retries=0, terms=Terms(retry_until=NOW))
+
+    assert lifecycle.unfit(job, NOW) is None
+    assert lifecycle.unfit(job, NOW + 1).status == "failed"
+
+
+def test_job_that_cannot_be_run_says_why():
+    change = lifecycle.unfit(a_job(terms=Terms(fault="UnreadablePayload: no")), NOW)
+
+    assert (change.status, change.error) == ("failed", "UnreadablePayload: no")
+
+
+def test_last_moment_decides_over_attempts():
+    job = a_job(attempt=99, max_retries=0, terms=Terms(retry_until=NOW + 1))
+
+    assert after(job, ended("failed")).status == "pending"
+    assert lifecycle.settled(job, ended("failed"), WAIT, NOW + 1).status == "failed"
+
+
+def test_failed_runs_are_counted_to_their_own_limit():
+    job = a_job(attempt=2, max_retries=9, terms=Terms(max_exceptions=2, exceptions=1))
+
+    assert after(job, ended("failed")).status == "failed"
+    assert after(job, ended("timeout")).status == "failed"
+    assert after(job, ended("retry")).status == "pending"
+    assert after(job._replace(terms=Terms(max_exceptions=2)), ended("failed")).status == "pending"
+
+
+def test_job_that_may_not_time_out_ends_by_it():
+    job = a_job(terms=Terms(fail_on_timeout=True))
+
+    assert after(job, ended("timeout")).status == "failed"
+    assert after(job, ended("failed")).status == "pending"
+
+
+def test_terms_leave_the_attempts_to_be_counted():
+    assert after(a_job(attempt=4, terms=Terms()), ended("failed")).status == "failed"
+    assert after(a_job(attempt=4, terms=Terms()), ended("lost")).status == "failed"

@@ -60,6 +60,7 @@ class Broker(Protocol):
     url: str
     clock: Clock
     payload_limit: int  # bytes, for encoded arguments and results
+    lease: float | None  # seconds; a store whose leases are set elsewhere. None: the worker's own
     supports: frozenset[str]  # what not every broker can: "share" (other processes see the jobs)
 
     def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
@@ -89,6 +90,9 @@ class Broker(Protocol):
 
     def cancellations(self, worker: str) -> list[str]:
         """Receipts of this worker's runs that somebody wants stopped."""
+
+    def dismissed(self, worker: str) -> str | None:
+        """Why this worker is to stop, if somebody wants that; cheap, asked twice a second."""
 
     def finish(self, changes: Sequence[Change]) -> set[int]:
         """Apply the changes whose receipt still holds; the ids of those jobs."""

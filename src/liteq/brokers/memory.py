@@ -77,6 +77,7 @@ class MemoryBroker:
     """All verbs of `Store` over dicts and heaps; `memory://NAME` names one of several."""
 
     supports: frozenset[str] = frozenset()
+    lease: float | None = None  # the worker's own setting
 
     def __init__(self, url: str = "memory://"):
         self.url = url
@@ -149,6 +150,10 @@ class MemoryBroker:
         """Receipts of this worker's runs that somebody wants stopped."""
         with self._lock:
             return [kept.receipt for kept in self._of(worker) if kept.cancel and kept.receipt]
+
+    def dismissed(self, worker: str) -> str | None:
+        """Nobody sends a worker away through this store."""
+        return None
 
     def finish(self, changes: Sequence[Change]) -> set[int]:
         """Apply the changes whose receipt still holds; the ids of those jobs."""

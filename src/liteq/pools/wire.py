@@ -21,11 +21,12 @@ MESSAGES = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
 LARGEST = 64 * 1024  # bytes; a job larger than that travels as a file, its message names it
 _PIPE = 512 * 1024  # bytes asked of the kernel
 _LENGTH = struct.Struct("<I")
+_TOLD = Job._fields.index("terms")  # what follows a run's end is the worker's business
 
 
 def job_message(job: Job, spill_path: Callable[[], str]) -> bytes:
     """One message for the job; if it is large, its body goes into a file at `spill_path()`."""
-    message = marshal.dumps(tuple(job))
+    message = marshal.dumps(job[:_TOLD])
     if len(message) <= LARGEST:
         return message
     spill = spill_path()
@@ -43,7 +44,7 @@ def read_job(message: memoryview) -> Job:
             spilled = file.read()
         os.unlink(content)
         content = marshal.loads(spilled)  # noqa: S302 - as above
-    return Job._make(content)
+    return Job(*content)
 
 
 def outcome_frame(outcome: Outcome) -> bytes:

@@ -44,6 +44,7 @@ class SqliteBroker:
     """A `Store` in one SQLite file. Opened with the first verb; one connection per process."""
 
     supports = frozenset({"share"})
+    lease: float | None = None  # the worker's own setting
 
     def __init__(self, url: str):
         """`sqlite:///relative.db` or `sqlite:////absolute.db`, with settings after a `?`."""
@@ -122,7 +123,7 @@ class SqliteBroker:
                 until = self.clock.steady() + lease
                 connection.execute(sql.LEASE, (worker, self._boot, until, now))
         rows.sort(key=_claim_order)
-        return [Job._make(row[:-1]) for row in rows]
+        return [Job(*row[:-1]) for row in rows]
 
     def beat(self, worker: WorkerInfo, receipts: Collection[str], lease: float) -> Verdict:
         """Renew the worker's lease; see base.Broker."""
@@ -145,6 +146,10 @@ class SqliteBroker:
                 receipt for _, receipt, _ in connection.execute(sql.CANCELLED_RUNS_OF, (worker,))
             ]
         )
+
+    def dismissed(self, worker: str) -> str | None:
+        """Nobody sends a worker away through this store."""
+        return None
 
     def finish(self, changes: Sequence[Change]) -> set[int]:
         """Apply the changes whose receipt still holds; the ids of those jobs."""
@@ -230,7 +235,7 @@ class SqliteBroker:
         """The jobs that are running under this worker's lease."""
         key = worker or None  # a row of LiteQ 0.2 may name none
         rows = self.database.run(lambda c: c.execute(sql.HELD, (key,)).fetchall())
-        return [Job._make(row) for row in rows]
+        return [Job(*row) for row in rows]
 
     # ── actions of people ──
 
