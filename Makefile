@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP = if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
 	else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
 	$$pip --disable-pip-version-check --quiet install
-PURE := errors job backoff codec lifecycle config registry context
+PURE := errors job backoff codec lifecycle config registry context laravel/*
 empty :=
 comma := ,
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(PURE:%=*/liteq/%.py))
