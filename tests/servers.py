@@ -47,8 +47,8 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix=f"liteq-{type(self).__name__.lower()}-"))
         self._process = None
         if self._other_user():
-            entry = pwd.getpwnam(self.user)
-            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+            user = pwd.getpwnam(self.user)
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
 
     def start(self):
         """Run it; returns when it answers."""
@@ -78,7 +78,7 @@ class Server:
 
     def remove(self):
         """Leave nothing of it behind."""
-        self.kill()
+        self.stop()  # killed, PostgreSQL would leave children and shared memory
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self):
@@ -177,8 +177,9 @@ class Postgres(Server):
     """A PostgreSQL with a database `laravel` of the user `laravel`, who needs no password."""
 
     soft = signal.SIGINT  # "fast": ends sessions, SIGTERM would wait for them
-    user = "postgres"
-    name = "laravel"
+    user = "postgres"  # Debian's package makes one
+    dialect = "pgsql"
+    name = "laravel"  # the database, and its user
 
     @staticmethod
     def there():
@@ -189,7 +190,7 @@ class Postgres(Server):
         data = self.folder / "data"
         fresh = not data.exists()
         if fresh:
-            self.run(find("initdb"), "-A", "trust", "-U", "laravel", "-N", "-D", str(data))
+            self.run(find("initdb"), "-A", "trust", "-U", self.name, "-N", "-D", str(data))
         super().start()
         if fresh:
             self.run(
@@ -209,7 +210,7 @@ class Postgres(Server):
         import psycopg
 
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, user="laravel", dbname=self.name, **options
+            host="127.0.0.1", port=self.port, user=self.name, dbname=self.name, **options
         )
 
     def _command(self):
@@ -228,8 +229,9 @@ class Postgres(Server):
 class MariaDB(Server):
     """A MariaDB with a database `laravel` of the user `laravel`, who needs no password."""
 
-    user = "mysql"
-    name = "laravel"
+    user = "mysql"  # Debian's package makes one
+    dialect = "mysql"
+    name = "laravel"  # the database, and its user
 
     @staticmethod
     def there():
@@ -259,7 +261,7 @@ class MariaDB(Server):
         import pymysql
 
         return pymysql.connect(
-            host="127.0.0.1", port=self.port, user="laravel", database=self.name, **options
+            host="127.0.0.1", port=self.port, user=self.name, database=self.name, **options
         )
 
     def _command(self):

@@ -25,6 +25,11 @@ def there():
     return php is not None and subprocess.run([php, "-r", ASKS], check=False).returncode == 0
 
 
+def extensions():
+    """The names of PHP's extensions here, such as `pdo_pgsql`."""
+    return subprocess.run(["php", "-m"], capture_output=True, text=True, check=True).stdout.split()
+
+
 class Laravel:
     """A Laravel application: its settings are `env`, which each call may override by keywords."""
 
@@ -40,6 +45,17 @@ class Laravel:
         }
         self._workers = []
         self._oracle = None
+
+    def use(self, server):
+        """Keep tables on this PostgreSQL or MariaDB, fresh ones; queues are there as well."""
+        self.env |= {
+            "QUEUE_CONNECTION": "database",
+            "DB_CONNECTION": server.dialect,
+            "DB_PORT": server.port,
+            "DB_DATABASE": server.name,
+            "DB_USERNAME": server.name,
+        }
+        self.dispatch("migrate")
 
     def dispatch(self, case, *args, **env):
         """Do one of dispatch.php's cases; what it said last, a dict."""

@@ -17,6 +17,14 @@ def _migrated(need, tmp_path_factory):
     return laravel.database
 
 
+@pytest.fixture(scope="session")
+def php(_migrated, tmp_path_factory):
+    """PHP with Laravel's classes, to be asked: `php.unserialize(b"i:5;")`. Has no servers."""
+    laravel = artisan.Laravel(tmp_path_factory.mktemp("php"), 0, _migrated)
+    yield laravel.ask
+    laravel.close()
+
+
 @pytest.fixture
 def laravel(_migrated, redis_server, tmp_path):
     """A Laravel on `redis_server` and on a SQLite file of its own, both empty."""
