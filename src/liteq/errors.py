@@ -3,7 +3,8 @@
 LiteqError
 ├── InvalidArguments (TypeError)      a call that could never run
 ├── EncodingError (ValueError)        an argument or a result that JSON cannot carry
-│   └── PayloadTooLarge               more bytes than the limit
+│   ├── PayloadTooLarge               more bytes than the limit
+│   └── UnreadablePayload             bytes that no later attempt will read
 ├── DuplicateTask (ValueError)        two functions under one task name
 ├── TaskNotFound (LookupError)        a name that no loaded module registers
 ├── JobNotFound (LookupError)         an id that the broker does not hold
@@ -37,6 +38,10 @@ class EncodingError(LiteqError, ValueError):
 
 class PayloadTooLarge(EncodingError):
     """The encoded arguments or result take more bytes than `payload_limit`."""
+
+
+class UnreadablePayload(EncodingError):
+    """Stored bytes that no later attempt will read: damaged, or encrypted with another key."""
 
 
 class DuplicateTask(LiteqError, ValueError):
