@@ -36,9 +36,13 @@ _INT_KEY = re.compile(r"0|-?[1-9][0-9]{0,18}")  # "-0" and "07" stay text
 _CLASS = re.compile(r"[A-Za-z0-9_\\\x80-\xff]+")  # as PHP asks of O:, in Latin-1
 _ENUM = re.compile(r"[A-Za-z0-9_\\\x80-\xff]+:[A-Za-z0-9_\x80-\xff]+")
 _ESCAPED = re.compile(rb"\\([0-9a-fA-F]{2})|([^\\])", re.DOTALL)
+_ESCAPED_HEAD = re.compile(rb'S:([0-9]{1,10}):"')
 _ODD_FLOATS = {"NAN": float("nan"), "INF": float("inf"), "-INF": float("-inf")}
 _END = "\0"  # after the text, so that a look at the next character needs no check
 _LONGEST_SIZE = 10  # digits
+_SIZES = {f":{size}": size for size in range(256)}  # quicker than to check and convert the digits
+_BOOLS = frozenset({"b:0;", "b:1;"})
+_SHAPES = {"s": "a string", "a": "an array", "O": "an object", "C": "an object", "E": "an enum"}
 
 
 class PhpFloat(float):
@@ -118,113 +122,78 @@ def loads(data: bytes, *, depth: int = DEPTH, limit: int = LIMIT) -> Value:
             f"{len(data)} bytes of PHP serialize text are more than the limit of {limit}"
         )
     # Latin-1 makes one character of each byte: slices of ASCII, the common case, are then done.
+    # One long loop: a call for each value would double the time.
     text = data.decode("latin-1") + _END
-    linked = ";r:" in text or ";R:" in text  # otherwise nobody needs to know who had which number
+    linked = ";r:" in text or ";R:" in text  # else nobody needs to know which number is where
     places: list[tuple[dict[Key, Value], Key]] = []
     find = text.find
-    into: dict[Key, Value] = {}
-    outermost = into
-    key: Key = 0
-    left = 1
-    in_array = True
+    sizes = _SIZES.get
+    outermost: dict[Key, Value] = {}
+    into, left, in_array = outermost, 1, True
     above: list[tuple[dict[Key, Value], int, bool]] = []
     pos = 0
+    key: Key = 0
+    value: Value
     while True:
         kind = text[pos]
-        value: Value
         if kind == "s":
-            colon = find(":", pos + 2)
-            digits = text[pos + 2 : colon]
+            colon = find(':"', pos)
+            size = sizes(text[pos + 1 : colon])
+            if size is None:
+                size = _size(data, text, pos, pos + 1, colon)
             start = colon + 2
-            if not digits.isdecimal() or len(digits) > _LONGEST_SIZE:
-                _fail(data, pos, 'a string as s:LENGTH:"...";')
-            end = start + int(digits)
+            end = start + size
             value = text[start:end]
-            if text[end : end + 2] != '";' or text[colon:start] != ':"' or text[pos + 1] != ":":
-                _fail(data, pos, f'a string as s:LENGTH:"..."; (here of {digits} bytes)')
+            if text[end : end + 2] != '";':
+                _fail(data, pos, f"a string of {size} bytes in quotes and a semicolon")
             if not value.isascii():
                 value = _text(value)
             pos = end + 2
         elif kind == "i":
             end = find(";", pos)
             digits = text[pos + 2 : end]
-            if text[pos + 1] != ":" or end < 0:
-                _fail(data, pos, "an integer as i:DIGITS;")
-            value = int(digits) if digits.isdecimal() and len(digits) < 19 else _int(digits)
-            if value is None:
-                _fail(data, pos, "an integer as i:DIGITS;")
+            if digits.isdecimal() and len(digits) < 19 and text[pos + 1] == ":":
+                value = int(digits)
+            else:
+                value = _int(data, text, pos, end)
             pos = end + 1
-        elif kind == "N":
-            if text[pos + 1] != ";":
-                _fail(data, pos, "N;")
+        elif kind == "N" and text[pos + 1] == ";":
             value = None
             pos += 2
-        elif kind == "b":
-            whole = text[pos : pos + 4]
-            if whole == "b:1;":
-                value = True
-            elif whole == "b:0;":
-                value = False
-            else:
-                _fail(data, pos, "b:0; or b:1;")
-            pos += 4
-        elif kind in {"a", "O"}:
-            in_value = kind == "a"
+        elif kind == "a" or kind == "O":  # noqa: PLR1714 -- a set is slower
             name = ""
-            at = pos + 2
+            at = pos + 1
             if kind == "O":
-                name, at = _name(data, text, pos, _CLASS, end=":")
+                name, at = _name(data, text, pos, _CLASS)
             brace = find(":{", at)
-            digits = text[at:brace]
-            if (
-                text[pos + 1] != ":"
-                or brace < 0
-                or not digits.isdecimal()
-                or len(digits) > _LONGEST_SIZE
-            ):
-                _fail(
-                    data,
-                    pos,
-                    'an array as a:COUNT:{...} or an object as O:LENGTH:"Class":COUNT:{...}',
-                )
-            count = int(digits)
+            size = sizes(text[at:brace])
+            if size is None:
+                size = _size(data, text, pos, at, brace)
             pos = brace + 2
-            if count > len(data) - pos:
-                _fail(data, at, f"a count of elements that the rest has room for, not {count}")
+            if size > len(data) - pos:
+                _fail(data, at, f"a number of elements that the rest has room for, not {size},")
             inner: dict[Key, Value] = {}
-            into[key] = inner if in_value else PhpObject(name, inner)
+            into[key] = PhpObject(name, inner) if name else inner
             if linked:
                 places.append((into, key))
             above.append((into, left - 1, in_array))
             if len(above) > depth:
-                _fail(data, pos, f"at most {depth} levels of nesting")
-            into, left, in_array = inner, count, in_value
+                _fail(data, at, f"less than {depth + 1} levels of nesting")
+            into, left, in_array = inner, size, not name
             kind = ""
+        elif kind == "b" and text[pos : pos + 4] in _BOOLS:
+            value = text[pos + 2] == "1"
+            pos += 4
         elif kind == "d":
             end = find(";", pos)
-            value = _float(text[pos + 2 : end])
-            if text[pos + 1] != ":" or end < 0 or value is None:
-                _fail(data, pos, "a float as d:NUMBER; (NAN, INF and -INF in capitals)")
+            value = _float(data, text, pos, end)
             pos = end + 1
-        elif kind in {"r", "R"}:
+        elif kind == "r" or kind == "R":  # noqa: PLR1714
             end = find(";", pos)
-            digits = text[pos + 2 : end]
-            number = int(digits) if digits.isdecimal() and len(digits) <= _LONGEST_SIZE else 0
-            if text[pos + 1] != ":" or end < 0 or not 0 < number <= len(places):
-                _fail(data, pos, "a reference to a value before this one")
-            value = _linked(places, number, kind)
-            if value is None:
-                _fail(data, pos, "a reference to an object")
+            value = _linked(data, text, pos, end, places)
             pos = end + 1
-        elif kind == "E":
-            name, pos = _name(data, text, pos, _ENUM, end=";")
-            value = PhpEnum(*name.split(":"))
-        elif kind == "C":
-            value, pos = _custom(data, text, pos)
-        elif kind == "S":
-            value, pos = _escaped(data, pos)
         else:
-            _fail(data, pos, "a value")
+            value, pos = _rare(data, text, pos)
         if kind:
             into[key] = value
             left -= 1
@@ -234,42 +203,43 @@ def loads(data: bytes, *, depth: int = DEPTH, limit: int = LIMIT) -> Value:
             if not above:
                 return outermost[0]
             if text[pos] != "}":
-                _fail(data, pos, "}")
+                _fail(data, pos, "a closing brace")
             pos += 1
             into, left, in_array = above.pop()
 
-        # The next key: half of all that is read, so the reading of a string is here once more.
-        if text[pos] == "s":
-            colon = find(":", pos + 2)
-            digits = text[pos + 2 : colon]
+        # Half of what is read are keys, so the reading of strings and integers is here once more.
+        kind = text[pos]
+        if kind == "s":
+            colon = find(':"', pos)
+            size = sizes(text[pos + 1 : colon])
+            if size is None:
+                size = _size(data, text, pos, pos + 1, colon)
             start = colon + 2
-            if not digits.isdecimal() or len(digits) > _LONGEST_SIZE:
-                _fail(data, pos, 'a key as s:LENGTH:"...";')
-            end = start + int(digits)
-            key = text[start:end]
-            if text[end : end + 2] != '";' or text[colon:start] != ':"' or text[pos + 1] != ":":
-                _fail(data, pos, f'a key as s:LENGTH:"..."; (here of {digits} bytes)')
-            if not key.isascii():
-                key = _text(key)
-            elif in_array and key[-1:].isdecimal():
-                key = int_key(key)
+            end = start + size
+            name = text[start:end]
+            if text[end : end + 2] != '";':
+                _fail(data, pos, f"a key of {size} bytes in quotes and a semicolon")
+            if not name.isascii():
+                key = _text(name)
+            elif in_array and name[-1:].isdecimal():
+                key = int_key(name)
+            else:
+                key = name
             pos = end + 2
-        elif text[pos] == "i":
+        elif kind == "i":
             end = find(";", pos)
             digits = text[pos + 2 : end]
-            if text[pos + 1] != ":" or end < 0:
-                _fail(data, pos, "a key as i:DIGITS;")
-            found = int(digits) if digits.isdecimal() and len(digits) < 19 else _int(digits)
-            if found is None:
-                _fail(data, pos, "a key as i:DIGITS;")
-            key = found
+            if digits.isdecimal() and len(digits) < 19 and text[pos + 1] == ":":
+                key = int(digits)
+            else:
+                key = _int(data, text, pos, end)
             pos = end + 1
-        elif text[pos] == "S":
+        elif kind == "S":
             key, pos = _escaped(data, pos)
-            if in_array and type(key) is str:
+            if in_array and isinstance(key, str):
                 key = int_key(key)
         else:
-            _fail(data, pos, "a key, an integer or a string")
+            _fail(data, pos, "a key, an integer or a string,")
 
 
 def dumps(value: Value, *, depth: int = PHP_DEPTH) -> bytes:
@@ -408,89 +378,108 @@ def _text(latin: str) -> "str | bytes":
         return raw
 
 
-def _int(digits: str) -> "int | None":
+def _size(data: bytes, text: str, pos: int, start: int, end: int) -> int:
+    """The number of `:NUMBER`, where it is none of the small ones."""
+    digits = text[start + 1 : end]
+    if end < 0 or text[start] != ":" or not digits.isdecimal() or len(digits) > _LONGEST_SIZE:
+        _fail(data, start, f"{_SHAPES[text[pos]]} with its size")
+    return int(digits)
+
+
+def _int(data: bytes, text: str, pos: int, end: int) -> int:
     """An integer as PHP reads it: what has more than 64 bits becomes the nearest that has not."""
-    if not _INT.fullmatch(digits):
-        return None
-    if len(digits) > 20:  # int() takes long for thousands of digits, and refuses at last
-        digits = digits[:1].strip("+0123456789") + (digits.lstrip("+-0") or "0")
-        if len(digits) > 20:
-            return INT_MIN if digits[0] == "-" else INT_MAX
+    digits = text[pos + 2 : end]
+    if end < 0 or text[pos + 1] != ":" or not _INT.fullmatch(digits):
+        _fail(data, pos, "an integer, i:DIGITS;,")
+    if len(digits) > 20:  # int() takes long for thousands of digits, and refuses more
+        sign = "-" if digits[0] == "-" else ""
+        digits = sign + (digits.lstrip("+-0")[:20] or "0")
     return max(INT_MIN, min(INT_MAX, int(digits)))
 
 
-def _float(text: str) -> "float | None":
-    odd = _ODD_FLOATS.get(text)
-    if odd is not None:
-        return odd
-    if not _FLOAT.fullmatch(text):
-        return None
-    value = float(text)
-    return value if float_text(value) == text else PhpFloat(text)
+def _float(data: bytes, text: str, pos: int, end: int) -> float:
+    written = text[pos + 2 : end]
+    if end > 0 and text[pos + 1] == ":":
+        odd = _ODD_FLOATS.get(written)
+        if odd is not None:
+            return odd
+        if _FLOAT.fullmatch(written):
+            value = float(written)
+            return value if float_text(value) == written else PhpFloat(written)
+    _fail(data, pos, "a float, d:NUMBER;, with NAN, INF and -INF in capitals,")
 
 
-def _linked(places: "list[tuple[dict[Key, Value], Key]]", number: int, kind: str) -> Value:
-    """What `r:` or `R:` stands for; None where `r:` names what is no object."""
+def _linked(
+    data: bytes, text: str, pos: int, end: int, places: list[tuple[dict[Key, Value], Key]]
+) -> Value:
+    """What `r:` or `R:` stands for."""
+    digits = text[pos + 2 : end]
+    fits = end > 0 and text[pos + 1] == ":" and digits.isdecimal() and len(digits) <= _LONGEST_SIZE
+    number = int(digits) if fits else 0
+    if not 0 < number <= len(places):
+        _fail(data, pos, "the number of an earlier value")
     container, key = places[number - 1]
     value = container[key]
-    if kind == "R":
-        if number == 1:  # the outermost value is no variable: its sharers share a cell without it
+    if text[pos] == "R":
+        if number == 1:  # the outermost value is no variable: those that share it have a cell
             return container.setdefault(1, PhpReference(value))
         if type(value) is not PhpReference:
             value = container[key] = PhpReference(value)
         return value
     if type(value) is PhpReference:
         value = value.value
-    return value if type(value) in _OBJECTS else None
+    if type(value) not in _OBJECTS:
+        _fail(data, pos, "the number of an object")
+    return value
 
 
-def _name(
-    data: bytes, text: str, pos: int, pattern: "re.Pattern[str]", end: str = ""
-) -> tuple[str, int]:
-    """The name in `O:LENGTH:"Class"`, and where the text goes on after it and `end`."""
-    colon = text.find(":", pos + 2)
-    digits = text[pos + 2 : colon]
-    start = colon + 2
-    if text[pos + 1] != ":" or not digits.isdecimal() or len(digits) > _LONGEST_SIZE:
-        _fail(data, pos, f'a class as {text[pos]}:LENGTH:"Class"')
-    stop = start + int(digits)
-    name = text[start:stop]
-    after = stop + 1 + len(end)
-    if text[colon:start] != ':"' or text[stop:after] != '"' + end or not pattern.fullmatch(name):
-        _fail(data, pos, f'a class as {text[pos]}:LENGTH:"Class"; (here of {digits} bytes)')
+def _rare(data: bytes, text: str, pos: int) -> tuple[Value, int]:
+    """A value of the kinds that are seldom met, and where the text goes on."""
+    kind = text[pos]
+    if kind == "E":
+        name, at = _name(data, text, pos, _ENUM)
+        if text[at] != ";":
+            _fail(data, at, "a semicolon")
+        return PhpEnum(*name.split(":")), at + 1
+    if kind == "C":
+        name, at = _name(data, text, pos, _CLASS)
+        start = text.find(":{", at) + 2
+        end = start + _size(data, text, pos, at, start - 2)
+        if text[end : end + 1] != "}":
+            _fail(data, at, f"{end - start} bytes in braces")
+        return PhpCustom(name, data[start:end]), end + 1
+    if kind == "S":
+        return _escaped(data, pos)
+    _fail(data, pos, "a value")
+
+
+def _name(data: bytes, text: str, pos: int, form: "re.Pattern[str]") -> tuple[str, int]:
+    """The name of `O:LENGTH:"Class"`, and where the text goes on."""
+    start = text.find(':"', pos) + 2
+    end = start + _size(data, text, pos, pos + 1, start - 2)
+    name = text[start:end]
+    if text[end : end + 1] != '"' or not form.fullmatch(name):
+        _fail(data, pos, f"the name of a class, {end - start} bytes in quotes,")
     if not name.isascii():
         name = name.encode("latin-1").decode("utf-8", "surrogateescape")
-    return name, after
+    return name, end + 1
 
 
-def _custom(data: bytes, text: str, pos: int) -> tuple[PhpCustom, int]:
-    name, at = _name(data, text, pos, _CLASS)
-    brace = text.find(":{", at)
-    digits = text[at + 1 : brace]
-    if text[at] != ":" or not digits.isdecimal() or len(digits) > _LONGEST_SIZE:
-        _fail(data, at, ":LENGTH:{...}")
-    start = brace + 2
-    end = start + int(digits)
-    if text[end : end + 1] != "}":
-        _fail(data, at, f":LENGTH:{{...}} (here of {digits} bytes)")
-    return PhpCustom(name, data[start:end]), end + 1
-
-
-def _escaped(data: bytes, pos: int) -> "tuple[str | bytes, int]":
+def _escaped(data: bytes, pos: int) -> tuple[str | bytes, int]:
     """The string of an `S:`, which nobody writes any more: its length counts characters."""
-    head = re.compile(rb'S:([0-9]{1,10}):"').match(data, pos)
+    head = _ESCAPED_HEAD.match(data, pos)
     if not head:
-        _fail(data, pos, 'S:LENGTH:"..."')
+        _fail(data, pos, "a string with its size")
     raw = bytearray()
     at = head.end()
     for _ in range(int(head[1])):
         found = _ESCAPED.match(data, at)
         if not found:
-            _fail(data, at, "a byte, or \\ and two hexadecimal digits")
-        raw += bytes.fromhex(found[1].decode()) if found[1] else found[2]
+            _fail(data, at, "a byte, or a backslash and two hexadecimal digits,")
+        raw += found[2] or bytes.fromhex(found[1].decode())
         at = found.end()
     if data[at : at + 2] != b'";':
-        _fail(data, at, '";')
+        _fail(data, at, "a closing quote and a semicolon")
     return _text(raw.decode("latin-1")), at + 2
 
 
