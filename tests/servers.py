@@ -28,11 +28,12 @@ def free_port():
 
 
 def find(*names):
-    """The first of these programs that there is, on the path or where Debian hides servers."""
+    """The first of these programs that there is, where Debian hides servers or on the path."""
     for name in names:
         hidden = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
-        if found := shutil.which(name) or shutil.which(name, path="/usr/sbin") or hidden[-1:]:
-            return found if isinstance(found, str) else found[0]
+        found = [*hidden[-1:], shutil.which(name), shutil.which(name, path="/usr/sbin")]
+        for path in filter(None, found):
+            return path
     return None
 
 
