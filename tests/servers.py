@@ -7,6 +7,7 @@ import contextlib
 import glob
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -21,10 +22,16 @@ PATIENCE = 30.0  # seconds; a server that is not there by then never will be
 
 
 def free_port():
-    """A port that nobody listened on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on now.
+
+    Below the ports that systems give to clients: a client that calls while its server restarts
+    could get the server's port for itself, and so keep the server out.
+    """
+    while True:
+        port = 20000 + secrets.randbelow(12000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def find(*names):
