@@ -98,6 +98,24 @@ class Codec:
         plan = self._plans.get(arity) or self._plan(arity, args, kwargs)
         return (args, kwargs) if plan.plain else self._loaded(plan, args, kwargs)
 
+    def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the values that the function takes by name; all, if it takes `**anything`."""
+        facts = self._facts()
+        if facts.others:
+            return dict(values)
+        wanted = facts.shapes.keys() - {facts.rest}
+        return {name: value for name, value in values.items() if name in wanted}
+
+    def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """All arguments of a call by their names, for who knows no places.
+
+        Raises InvalidArguments for more places than the function has names for.
+        """
+        names = self._facts().names
+        if len(args) > len(names):
+            raise InvalidArguments(f"{self._facts().label} has no names for all of {list(args)!r}")
+        return {**dict(zip(names, args, strict=False)), **kwargs}
+
     def result_text(self, value: Any, limit: int) -> str:
         """The result as JSON, at most `limit` bytes. Raises EncodingError, PayloadTooLarge."""
         if value is None:

@@ -38,6 +38,7 @@ class Terms(NamedTuple):
     exceptions: int = 0  # failed runs so far
     fail_on_timeout: bool = False
     fault: str | None = None  # why it can never be run
+    label: str | None = None  # what people know it by, beside its number
 
 
 class Job(NamedTuple):

@@ -81,6 +81,7 @@ class Worker:
         self._pool = pool
         self._url = url
         self._broker = broker
+        self.logger = logger
         self._settings = settings(**options)
         self._stop_asked = 0
         self.cut_off = 0  # runs that were handed back; in threads they go on all the same
@@ -155,6 +156,7 @@ class _Run:
         self._worker = worker
         self._id = worker.worker_id
         self._queues = worker.queues
+        self._logger = worker.logger
         self._broker = broker
         self._settings = settings
         self._lease = broker.lease or settings.lease
@@ -230,7 +232,7 @@ class _Run:
                 wait, judged = _retry(job, outcome)
                 change = lifecycle.settled(job, judged, wait, now)
             self._changes.append(change)
-            _report(job, outcome, change, now)
+            _report(self._logger, job, outcome, change, now)
 
     def _flush(self) -> None:
         """Have the broker apply the changes; kept and tried again if it cannot just now."""
@@ -244,7 +246,7 @@ class _Run:
         if len(accepted) < len(changes):
             for change in changes:
                 if change.id not in accepted:
-                    logger.warning(
+                    self._logger.warning(
                         "job %d: result refused, its lease is no longer ours",
                         change.id,
                         extra={"job": change.id},
@@ -282,7 +284,7 @@ class _Run:
             del self._jobs[job.receipt]
             self._changes.append(change)
             outcome = Outcome(job.receipt, "failed", now, now, error=change.error)
-            _report(job, outcome, change, now)
+            _report(self._logger, job, outcome, change, now)
         self._more = True  # settle them before resting
         return [job for job in jobs if job.receipt in self._jobs]
 
@@ -307,7 +309,7 @@ class _Run:
             return
         why = self._trying(lambda: self._broker.dismissed(self._id))
         if why and not self._worker._stop_asked:
-            logger.info("worker %s: %s", self._id, why, extra={"worker": self._id})
+            self._logger.info("worker %s: %s", self._id, why, extra={"worker": self._id})
             self._worker.stop()
         stirred = self._trying(self._listener.stirred)
         if stirred:
@@ -326,7 +328,7 @@ class _Run:
         self._due = float("inf") if seconds is None else now + seconds
 
     def _say_hello(self) -> None:
-        logger.info(
+        self._logger.info(
             "worker %s started: queues %s, %d %s, broker %s",
             self._id,
             ",".join(self._queues),
@@ -352,7 +354,7 @@ class _Run:
         self._neighbours = self._trying(self._broker.workers) or []
         for receipt in verdict.lost:
             if receipt in self._jobs:
-                logger.warning("job %d: lease lost, stopping it", self._jobs[receipt].id)
+                self._logger.warning("job %d: lease lost, stopping it", self._jobs[receipt].id)
                 self._dropped.add(receipt)
                 self._stop_run(receipt)
         for receipt in verdict.cancelled:
@@ -405,7 +407,7 @@ class _Run:
         self._broker.forget(dead.worker_id)  # last: whoever dies in here leaves the rest to others
         self._neighbours = [each for each in self._neighbours if each != dead]
         self._more = True
-        logger.warning(
+        self._logger.warning(
             "worker %s %s; its %d job(s) go round again",
             name,
             why,
@@ -473,7 +475,9 @@ class _Run:
         if self._worker._stop_asked and self._stopping_since is None:
             self._stopping_since = now
             self._take(self._pool.take_back())
-            logger.info("worker %s is stopping; %d job(s) still running", self._id, len(self._jobs))
+            self._logger.info(
+                "worker %s is stopping; %d job(s) still running", self._id, len(self._jobs)
+            )
 
     def _over(self) -> bool:
         if self._stopping_since is not None:
@@ -498,11 +502,11 @@ class _Run:
         try:
             self._broker.forget(self._id)
         except BrokerError as error:
-            logger.error("could not sign off: %s", error)
+            self._logger.error("could not sign off: %s", error)
         self._listener.close()
         self._selector.close()
         self._broker.close()
-        logger.info("worker %s stopped", self._id, extra={"worker": self._id})
+        self._logger.info("worker %s stopped", self._id, extra={"worker": self._id})
 
     def _flush_at_last(self) -> None:
         """The last changes, for some seconds if need be; then they are found as a dead worker's."""
@@ -528,10 +532,10 @@ class _Run:
             self._troubles += 1
             pause = _TROUBLE.wait(self._troubles, random.random())
             self._trouble_until = time.monotonic() + pause
-            logger.error("broker in trouble, trying again in %.1f s: %s", pause, error)
+            self._logger.error("broker in trouble, trying again in %.1f s: %s", pause, error)
             return None
         if self._troubles:
-            logger.info("broker is well again")
+            self._logger.info("broker is well again")
             self._troubles, self._trouble_until = 0, 0.0
         return returned
 
@@ -578,22 +582,23 @@ def _retry(job: Job, outcome: Outcome) -> tuple[float, Outcome]:
     return policy.wait(max(1, job.attempt), random.random()), outcome
 
 
-def _report(job: Job, outcome: Outcome, change: Change, now: float) -> None:
+def _report(logger: logging.Logger, job: Job, outcome: Outcome, change: Change, now: float) -> None:
     """One line for each run that ended."""
     if outcome.ending == "done" and not logger.isEnabledFor(logging.INFO):
         return  # the dict alone would cost the hot path half a microsecond
     took = outcome.ended - outcome.started
+    name = job.name if job.terms is None else job.terms.label or job.name
     about = {"job": job.id, "task": job.name, "queue": job.queue, "attempt": job.attempt}
     if outcome.ending == "done":
-        logger.info("job %d %s done in %.3f s", job.id, job.name, took, extra=about)
+        logger.info("job %d %s done in %.3f s", job.id, name, took, extra=about)
     elif outcome.ending == "released":
-        logger.info("job %d %s handed back", job.id, job.name, extra=about)
+        logger.info("job %d %s handed back", job.id, name, extra=about)
     elif change.status == "pending":
         wait = 0.0 if change.due is None else max(0.0, change.due - now)
         logger.warning(
             "job %d %s failed attempt %d/%d, again in %.0f s: %s",
             job.id,
-            job.name,
+            name,
             job.attempt,
             job.max_retries + 1,
             wait,
@@ -604,7 +609,7 @@ def _report(job: Job, outcome: Outcome, change: Change, now: float) -> None:
         logger.error(
             "job %d %s %s after attempt %d/%d: %s",
             job.id,
-            job.name,
+            name,
             change.status,
             job.attempt,
             job.max_retries + 1,

@@ -28,7 +28,8 @@ def connect(url: str) -> Store:
     """The broker for this URL; the same object each time within a process.
 
     `sqlite:///liteq.db` is relative to the working directory, `sqlite:////var/q.db` absolute,
-    `memory://NAME` lives in this process only. Raises ValueError for any other scheme.
+    `memory://NAME` lives in this process only, `laravel+redis://…` and its kin are Laravel's own
+    queues (see brokers.laravel.urls). Raises ValueError for any other scheme.
     """
     key = (url, os.getcwd())
     known = _asked.get(key)
@@ -55,6 +56,10 @@ def _make(url: str) -> Store:
         from liteq.brokers.memory import MemoryBroker
 
         return MemoryBroker(url)
+    if scheme.startswith("laravel+") and separator:
+        from liteq.brokers.laravel.urls import broker
+
+        return broker(url)
     raise ValueError(
         f"no broker for the URL {url!r}; use sqlite:///path/to/file.db, "
         "or LITEQ_DB=path/to/file.db for short"

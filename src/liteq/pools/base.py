@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from liteq import registry
 from liteq.context import Running, running
-from liteq.errors import Cancel, LiteqError, Retry, TaskTimeout
+from liteq.errors import Cancel, LiteqError, Retry, TaskTimeout, UnreadablePayload
 from liteq.job import Job, Outcome
 from liteq.registry import Definition
 
@@ -88,7 +88,9 @@ def prepare(job: Job, limits: Limits) -> Call | Outcome:
         definition = registry.find(job.name)
         args, kwargs = definition.codec.call(job.payload)
     except LiteqError as error:
-        return Outcome(job.receipt, "failed", started, time.time(), error=_line(error))
+        final = isinstance(error, UnreadablePayload)
+        now = time.time()
+        return Outcome(job.receipt, "failed", started, now, error=_line(error), final=final)
     timeout = job.timeout or limits.timeout
     return Call(job, definition, args, kwargs, started, started + timeout if timeout else None)
 
@@ -96,8 +98,11 @@ def prepare(job: Job, limits: Limits) -> Call | Outcome:
 def run(job: Job, limits: Limits) -> Outcome:
     """Run the job here and now, in this thread, without a time limit of its own."""
     call = prepare(job, limits)
-    if isinstance(call, Outcome):
-        return call
+    return call if isinstance(call, Outcome) else ran(call, limits)
+
+
+def ran(call: Call, limits: Limits) -> Outcome:
+    """Run what was prepared, as `run`."""
     if call.definition.is_async:
         import asyncio
 

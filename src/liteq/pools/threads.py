@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import heapq
 import logging
-import socket
 import threading
 import time
 from collections import deque
@@ -28,6 +27,7 @@ from liteq.pools import base, marks, pace
 from liteq.pools.base import Limits, Watcher
 from liteq.pools.marks import Marks
 from liteq.pools.pace import Pace
+from liteq.pools.told import Told, popped
 
 logger = logging.getLogger("liteq.worker")
 
@@ -59,7 +59,7 @@ class ThreadPool:
         self._unstoppable: set[str] = set()  # runs of which that has been said
         self._withdrawn: list[Outcome] = []
         self._log = _Log(marks.path(worker, "threads"))
-        self._told = _Told()
+        self._told = Told()
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
         self._loop = _Loop(self._paces[ASYNC].slots, self._limits, self._log, self._told)
 
@@ -280,50 +280,10 @@ class _Log:
             self._marks.remove()
 
 
-class _Told:
-    """Outcomes on their way from the threads to the worker, which a socket wakes."""
-
-    def __init__(self) -> None:
-        self._outcomes: deque[Outcome] = deque()
-        self._read, self._write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-        self._rung = False
-
-    def fileno(self) -> int:
-        """Readable when there are some."""
-        return self._read.fileno()
-
-    def tell(self, outcome: Outcome) -> None:
-        """From any thread."""
-        self._outcomes.append(outcome)
-        self.ring()
-
-    def ring(self) -> None:
-        """Wake the worker, unless it is on its way: a ring costs 2 µs."""
-        if self._rung:
-            return
-        self._rung = True
-        with contextlib.suppress(OSError):  # the pool is closed, and nobody waits for it
-            self._write.send(b"!")
-
-    def outcomes(self) -> list[Outcome]:
-        """All that are there."""
-        with contextlib.suppress(BlockingIOError):
-            self._read.recv(64)
-        self._rung = False  # before the look, so that one told after it rings again
-        return list(_popped(self._outcomes))
-
-    def close(self) -> None:
-        """Nobody listens any more."""
-        self._read.close()
-        self._write.close()
-
-
 class _Loop:
     """The thread with the event loop; started with the first coroutine."""
 
-    def __init__(self, limit: int, limits: Limits, log: _Log, told: _Told):
+    def __init__(self, limit: int, limits: Limits, log: _Log, told: Told):
         self._limit = limit
         self._limits = limits
         self._log = log
@@ -346,7 +306,7 @@ class _Loop:
 
     def drained(self) -> list[Job]:
         """What has not begun, in order; it will not."""
-        return list(_popped(self._waiting))
+        return list(popped(self._waiting))
 
     def stop(self, receipt: str, reason: BaseException) -> None:
         """Cancel this run; `reason` is what it will have ended by."""
@@ -371,7 +331,7 @@ class _Loop:
 
     def _begin(self) -> None:
         while len(self._tasks) < self._limit:
-            job = next(_popped(self._waiting), None)
+            job = next(popped(self._waiting), None)
             if job is None:
                 return
             self._log.begin(ASYNC, job.receipt)
@@ -398,12 +358,6 @@ class _Loop:
     def _close(self) -> None:
         self._cut_off = frozenset(self._tasks)
         self._closed.set()  # and asyncio.run cancels what still runs
-
-
-def _popped(jobs: "deque[_Item]") -> Iterator[_Item]:
-    with contextlib.suppress(IndexError):
-        while True:
-            yield jobs.popleft()
 
 
 def _drained(queue: "SimpleQueue[_Item]") -> Iterator[_Item]:

@@ -1,0 +1,639 @@
+"""Broker: LiteQ's verbs over Laravel's queues, so that its worker runs Laravel's jobs.
+
+What becomes of a job is lifecycle's decision here too. What is Laravel's own stands here: chains
+go on, batches count, locks of unique jobs are released, failures go on record, Horizon is told.
+
+A queue of Laravel is a line: there are no priorities in it, and nothing is kept of a job that is
+done. The order in which a worker names its queues is their priority.
+"""
+
+import json
+import logging
+import math
+import secrets
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple, NoReturn
+
+from liteq import registry
+from liteq.brokers.base import Clock, Listener
+from liteq.brokers.laravel.base import Delivery, Driver, Parcel, Settlement
+from liteq.brokers.laravel.redis import RedisDriver
+from liteq.brokers.laravel.reporter import Reporter
+from liteq.brokers.laravel.routes import TaskRouter
+from liteq.brokers.laravel.site import Route, Router, Site
+from liteq.config import settings
+from liteq.errors import BrokerError, EncodingError, UnreadablePayload
+from liteq.job import (
+    AttemptRecord,
+    Change,
+    Filter,
+    Job,
+    JobRecord,
+    NewJob,
+    Terms,
+    Verdict,
+    WorkerInfo,
+)
+from liteq.laravel import horizon, payload, plain
+from liteq.laravel.payload import Envelope, Options
+
+logger = logging.getLogger("liteq.laravel")
+
+UNLIMITED = 2**31 - 1  # attempts; Laravel says 0 for as many
+_RESTART = "illuminate:queue:restart"
+_PAUSED = "illuminate:queues:paused"
+_EXCEPTIONS = "job-exceptions:{}"  # Laravel counts failed runs here, for `maxExceptions`
+_EXCEPTIONS_TTL = 86400  # seconds, as there
+
+
+class _Held(NamedTuple):
+    """A delivery in this worker's hands."""
+
+    job: Job
+    delivery: Delivery
+    envelope: Envelope | None  # None: it could not be read
+    route: Route | None
+
+
+class LaravelBroker:
+    """Laravel's queues behind LiteQ's verbs; see brokers.base for what each verb promises.
+
+    `url` says in messages where the queues are. A job is routed to the registered task of its
+    name, unless there is another `router`.
+    """
+
+    supports = frozenset({"share"})
+
+    def __init__(self, url: str, driver: Driver, site: Site, router: Router | None = None):
+        self.url = url
+        self.clock = Clock()
+        self.payload_limit = settings().payload_limit
+        self.lease: float | None = site.retry_after
+        self.driver = driver
+        self.site = site
+        self._router = router or TaskRouter(site.encrypter)
+        self._reporter: Reporter | None = None
+        if site.horizon is not None and isinstance(driver, RedisDriver):
+            self._reporter = Reporter(driver.client, site.horizon)
+        self._ids = count(1)
+        self._queues = site.queues
+        self._held: dict[str, _Held] = {}
+        self._leftover: list[_Held] = []  # reserved by a `claim` that then failed
+        self._owed: deque[Callable[[], None]] = deque()  # what is still to follow from settled jobs
+        self._applied: set[str] = set()  # by a `finish` that then failed, and comes again
+        self._next_at: dict[str, float | None] = {}  # by queue
+        self._restart: str | None = None
+        self._paused: set[str] = set()
+        self._lock = threading.Lock()  # a heartbeat may come from another thread
+
+    # ── the hot path ──
+
+    def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
+        """Push calls of tasks as jobs of the class that the task is named after; local numbers.
+
+        Arguments become properties by their names. Priority means nothing here.
+        """
+        now = self.clock.wall()
+        parcels = [self._parcel_of(job, now) for job in jobs]
+        self.push(parcels)
+        return [next(self._ids) for _ in parcels]
+
+    def push(self, parcels: Sequence[Parcel]) -> None:
+        """Put payloads into their queues, and tell Horizon."""
+        self.driver.push(parcels)
+        if self._reporter is not None:
+            now = self.clock.wall()
+            for parcel in parcels:
+                self._reporter.pushed(parcel.queue, parcel.body, now)
+            self._reporter.flush()
+
+    def parcel(
+        self,
+        queue: str,
+        fields: dict[str, Any],
+        due: float | None = None,
+        tags: Sequence[str] = (),
+    ) -> Parcel:
+        """The payload for a queue of this driver, ready `due` (None: at once)."""
+        fields = dict(fields)
+        if isinstance(self.driver, RedisDriver):  # tables keep both in columns of their own
+            fields |= {"id": secrets.token_hex(16), "attempts": 0}
+        if self.site.horizon is not None:
+            fields = horizon.dressed(fields, self.clock.wall(), tags=tags)
+        body = payload.as_text(fields)
+        return Parcel(queue, body, None if due is None else math.ceil(due))
+
+    def claim(
+        self,
+        worker: str,
+        queues: Sequence[str],
+        limit: int,
+        lease: float,
+        skip: Collection[str] = (),
+    ) -> list[Job]:
+        """Reserve up to `limit` due jobs: all of the first queue before any of the second."""
+        held, self._leftover = self._leftover, []
+        try:
+            for queue in queues:
+                if limit <= len(held):
+                    break
+                if not self._is_paused(queue):
+                    held += self._popped(queue, limit - len(held), skip)
+            self._count_exceptions(held)
+        except BrokerError:
+            self._leftover = held
+            raise
+        self._reported(held)
+        with self._lock:
+            self._held.update((each.job.receipt, each) for each in held)
+        return [each.job for each in held]
+
+    def beat(self, worker: WorkerInfo, receipts: Collection[str], lease: float) -> Verdict:
+        """Keep the reservations of all that the worker holds for `retry_after` from now."""
+        if self._reporter is not None:
+            self._reporter.concerns(worker)
+        with self._lock:
+            held = [self._held[receipt] for receipt in receipts if receipt in self._held]
+        if self.site.retry_after is None or not held:
+            return Verdict((), ())
+        until = int(self.clock.wall()) + self.site.retry_after
+        kept = self.driver.renew([each.delivery for each in held], until)
+        lost = [each.job.receipt for each, ours in zip(held, kept, strict=True) if not ours]
+        return Verdict(lost, ())
+
+    def cancellations(self, worker: str) -> list[str]:
+        """Nobody can cancel a running job of Laravel."""
+        return []
+
+    def dismissed(self, worker: str) -> str | None:
+        """Why this worker is to stop: `queue:restart`, or an order of Horizon."""
+        self._pay()
+        why = self._heed_signals()
+        if self._reporter is not None:
+            why = self._reporter.tend() or why
+        return why
+
+    def finish(self, changes: Sequence[Change]) -> set[int]:
+        """Apply the changes whose reservation still holds; the numbers of those jobs."""
+        with self._lock:
+            known = [(change, self._held.get(change.receipt)) for change in changes]
+        todo = [
+            (change, held)
+            for change, held in known
+            if held is not None and change.receipt not in self._applied
+        ]
+        settlements = [self._settlement(change, held) for change, held in todo]
+        settled = self.driver.settle(settlements) if settlements else []
+        done = [pair for pair, ours in zip(todo, settled, strict=True) if ours]
+        self._applied.update(change.receipt for change, _ in done)
+        for change, held in done:
+            self._owed += self._afterwards(change, held)
+        accepted = {change.id for change, _ in known if change.receipt in self._applied}
+        with self._lock:
+            for change, _ in known:
+                self._held.pop(change.receipt, None)
+                self._applied.discard(change.receipt)
+        self._pay()
+        return accepted
+
+    def due_in(self, queues: Sequence[str]) -> float | None:
+        """Seconds until a payload becomes ready, as the last look into each queue has told."""
+        moments = [self._next_at.get(queue) for queue in queues if not self._is_paused(queue)]
+        known = [moment for moment in moments if moment is not None]
+        return max(0.0, min(known) - self.clock.wall()) if known else None
+
+    def listen(self, queues: Sequence[str]) -> Listener:
+        """Start to listen for payloads; the worker begins here."""
+        self._queues = tuple(queues)
+        self._restart = self._signal(_RESTART)
+        if self._reporter is not None:
+            self._reporter.begin(queues)
+        return self.driver.listen(queues)
+
+    def close(self) -> None:
+        """Give back what nobody took, and let go of connections that are our own."""
+        leftover, self._leftover = self._leftover, []
+        try:
+            self.driver.settle([Settlement(each.delivery, "return") for each in leftover])
+        except BrokerError as error:  # it comes back by itself when its reservation runs out
+            logger.error("%d job(s) could not be given back: %s", len(leftover), error)
+        self.driver.close()
+        if self.site.ledger is not None:
+            self.site.ledger.close()
+
+    # ── questions and people's actions, as far as Laravel has answers ──
+
+    def count(self) -> list[tuple[str, str, int]]:
+        """(queue, pending or running, how many) for the queues of this URL."""
+        counted = []
+        for queue in sorted(self.site.queues):
+            ready, delayed, reserved = self.driver.counts(queue)
+            counted += [(queue, "pending", ready + delayed), (queue, "running", reserved)]
+        return [each for each in counted if each[2]]
+
+    def get(self, id: int) -> JobRecord | None:
+        """Laravel's queues keep nothing of a job that could be asked for by a number."""
+        self._no_records("looked up")
+
+    def attempts(self, id: int) -> list[AttemptRecord]:
+        """As `get`."""
+        self._no_records("looked up")
+
+    def find(self, which: Filter, limit: int) -> list[JobRecord]:
+        """As `get`."""
+        self._no_records("searched")
+
+    def oldest_due(self) -> dict[str, float]:
+        """Not known: only newer Laravels write down when a job was pushed."""
+        return {}
+
+    def workers(self) -> list[WorkerInfo]:
+        """None: what a dead worker held comes back when its reservation runs out."""
+        return []
+
+    def held(self, worker: str) -> list[Job]:
+        """As `workers`."""
+        return []
+
+    def cancel(self, which: Filter) -> int:
+        """As `get`."""
+        self._no_records("cancelled")
+
+    def revive(self, which: Filter) -> int:
+        """As `get`."""
+        self._no_records("retried")
+
+    def purge(self, which: Filter) -> int:
+        """Clear a whole queue, as `php artisan queue:clear`; how many payloads it held."""
+        if which.queue is None or which != Filter(queue=which.queue):
+            self._no_records("deleted")
+        return self.driver.clear(which.queue)
+
+    def prune(self, statuses: Collection[str], age: float, limit: int) -> int:
+        """Nothing: Laravel keeps no jobs that have ended."""
+        return 0
+
+    def pause(self, queue: str) -> None:
+        """Pause a queue for all workers, Laravel's (from 12.40 on) too."""
+        self._cache().put(self._pause_key(queue), "b:1;", None)
+
+    def resume(self, queue: str) -> None:
+        """Resume a queue."""
+        self._cache().delete(self._pause_key(queue))
+
+    def paused(self) -> dict[str, str]:
+        """Paused queues of this URL; since when is not known."""
+        self._heed_signals()
+        return {queue: "" for queue in sorted(self._paused) if queue}
+
+    def forget(self, worker: str) -> None:
+        """Strike the worker off Horizon's page."""
+        if self._reporter is not None:
+            self._reporter.end()
+
+    # ── claim ──
+
+    def _popped(self, queue: str, limit: int, skip: Collection[str]) -> list[_Held]:
+        now = int(self.clock.wall())
+        lease = self.site.retry_after
+        until = None if lease is None else now + lease
+        found = self.driver.pop(queue, limit, now, until, tuple(skip))
+        self._next_at[queue] = found.next_at
+        if self._reporter is not None and isinstance(self.driver, RedisDriver):
+            self._reporter.migrated(self.driver.migrated, self.clock.wall())
+        return [self._taken(delivery) for delivery in found.deliveries]
+
+    def _taken(self, delivery: Delivery) -> _Held:
+        """The job of a payload; one that cannot be read says so by its terms."""
+        envelope: Envelope | None = None
+        try:
+            envelope = payload.read(delivery.body)
+            self._refuse_foreign_chain(envelope)
+            route = self._router.route(envelope, delivery.body)
+        except (UnreadablePayload, EncodingError) as error:
+            job = self._job(delivery, envelope, None, f"{type(error).__name__}: {error}")
+            return _Held(job, delivery, envelope, None)
+        return _Held(self._job(delivery, envelope, route, None), delivery, envelope, route)
+
+    def _job(
+        self, delivery: Delivery, envelope: Envelope | None, route: Route | None, fault: str | None
+    ) -> Job:
+        number = next(self._ids)
+        terms = Terms(fault=fault)
+        if envelope is not None:
+            terms = Terms(
+                waits=envelope.backoff,
+                retry_until=envelope.retry_until,
+                max_exceptions=envelope.max_exceptions,
+                fail_on_timeout=envelope.fail_on_timeout,
+                fault=fault,
+            )
+        return Job(
+            id=number,
+            name=route.name if route else (envelope.name if envelope else "(unreadable)"),
+            payload=route.payload if route else "",
+            queue=delivery.queue,
+            priority=0,
+            attempt=delivery.attempts,
+            max_retries=self._max_retries(envelope, route),
+            timeout=envelope.timeout if envelope else None,
+            receipt=f"{number}-{secrets.token_hex(4)}",
+            losses=delivery.attempts - 1,  # not known; so the first loss goes round at once
+            at_most_once=False,
+            terms=terms,
+        )
+
+    def _max_retries(self, envelope: Envelope | None, route: Route | None) -> int:
+        tries = envelope.max_tries if envelope else None
+        if tries is None:
+            tries = self.site.tries
+        if tries is None:
+            return route.max_retries if route else 0
+        return tries - 1 if tries > 0 else UNLIMITED
+
+    def _refuse_foreign_chain(self, envelope: Envelope) -> None:
+        """A chain that goes on where we cannot push must not begin here."""
+        chain = self._chain(envelope)
+        if chain is not None and chain.connection not in (None, self.site.connection):
+            raise UnreadablePayload(
+                f"the chain of {envelope.name} goes on on connection {chain.connection!r}, and "
+                f"this worker serves {self.site.connection!r} alone; let PHP run this job"
+            )
+
+    def _chain(self, envelope: Envelope | None) -> payload.Chain | None:
+        if envelope is None or envelope.command is None:
+            return None
+        # Most jobs are none, and to look for the word costs nothing; what is encrypted hides it.
+        if not payload.is_encrypted(envelope) and '"chained";a:' not in envelope.command:
+            return None
+        return payload.next_of_chain(payload.opened(envelope, self.site.encrypter))
+
+    def _count_exceptions(self, held: list[_Held]) -> None:
+        """How often those jobs have failed whose failures are counted, PHP's runs included."""
+        counted = [
+            place
+            for place, each in enumerate(held)
+            if each.job.terms is not None and each.job.terms.max_exceptions is not None
+        ]
+        if not counted or self.site.cache is None:
+            return
+        keys = [self._exceptions_key(held[place]) for place in counted]
+        for place, value in zip(counted, self.site.cache.get(keys), strict=True):
+            job = held[place].job
+            if value and value.isdigit() and job.terms is not None:
+                job = job._replace(terms=job.terms._replace(exceptions=int(value)))
+                held[place] = held[place]._replace(job=job)
+
+    def _reported(self, held: list[_Held]) -> None:
+        if self._reporter is not None:
+            now = self.clock.wall()
+            for each in held:
+                self._reporter.reserved(each.delivery.queue, _shown(each.delivery), now)
+            self._reporter.flush()
+
+    # ── finish ──
+
+    def _settlement(self, change: Change, held: _Held) -> Settlement:
+        delivery = held.delivery
+        if change.status == "pending":
+            if change.attempts < held.job.attempt:
+                return Settlement(delivery, "return")
+            due = self.clock.wall() if change.due is None else change.due
+            return Settlement(delivery, "release", math.ceil(due))
+        if change.status == "failed":
+            return self._failed(change, held)
+        follow = self._follower(held) if change.status == "done" else ()
+        return Settlement(delivery, "delete", follow=follow)
+
+    def _failed(self, change: Change, held: _Held) -> Settlement:
+        """On record first, deleted then: who dies in between has it on record twice, not never."""
+        delivery, ledger = held.delivery, self.site.ledger
+        exception = _exception_text(change)
+        until = int(self.clock.wall()) + (self.site.retry_after or 0)
+        if ledger is not None and all(self.driver.renew([delivery], until)):
+            identity = held.envelope.uuid if held.envelope else ""
+            try:
+                ledger.failed(
+                    identity or str(uuid.uuid4()),
+                    self.site.connection,
+                    delivery.queue,
+                    delivery.body,
+                    exception,
+                )
+                return Settlement(delivery, "delete")
+            except BrokerError as error:
+                if not isinstance(self.driver, RedisDriver):
+                    raise
+                logger.error("failed_jobs cannot be written, keeping a dead letter: %s", error)
+        return Settlement(delivery, "bury", letter=self._letter(delivery, exception))
+
+    def _letter(self, delivery: Delivery, exception: str) -> str:
+        letter = {
+            "payload": delivery.body,
+            "error": exception,
+            "failed_at": int(self.clock.wall()),
+            "queue": delivery.queue,
+            "attempts": delivery.attempts,
+        }
+        return json.dumps(letter, ensure_ascii=False)
+
+    def _follower(self, held: _Held) -> tuple[Parcel, ...]:
+        """The next job of the chain, if it is one."""
+        chain = self._chain(held.envelope)
+        if chain is None or held.envelope is None:
+            return ()
+        now = self.clock.wall()
+        fields = payload.of_command(
+            chain.command,
+            uuid=str(uuid.uuid4()),
+            now=now,
+            options=payload.options_of(chain.command),
+            delay=chain.delay or None,
+            # Whether the next class wants it is PHP's knowledge; PHP reads both.
+            encrypter=self.site.encrypter if payload.is_encrypted(held.envelope) else None,
+        )
+        queue = chain.queue or self.site.default_queue
+        due = now + chain.delay if chain.delay else None
+        return (self.parcel(queue, fields, due, _tags(chain.command)),)
+
+    def _afterwards(self, change: Change, held: _Held) -> list[Callable[[], None]]:
+        """What Laravel's handler and Horizon's listeners do once a job has been settled."""
+        owed = []
+        if self._reporter is not None:
+            self._tell_horizon(self._reporter, change, held)
+            owed.append(self._reporter.flush)
+        if change.record is not None and change.record.ending in ("failed", "timeout"):
+            owed.append(partial(self._note_exception, change, held))
+        if change.status != "pending":
+            owed += [partial(self._unlock, held), partial(self._count_in_batch, change, held)]
+        return owed
+
+    def _pay(self) -> None:
+        """Do what follows from settled jobs; the rest later, where a store cannot just now."""
+        while self._owed:
+            try:
+                self._owed[0]()
+            except BrokerError as error:
+                logger.error("what follows from jobs that have ended must wait: %s", error)
+                return
+            self._owed.popleft()
+
+    def _note_exception(self, change: Change, held: _Held) -> None:
+        terms, cache = held.job.terms, self.site.cache
+        if terms is None or terms.max_exceptions is None or cache is None:
+            return
+        if change.status == "pending":
+            cache.count(self._exceptions_key(held), _EXCEPTIONS_TTL)
+        else:
+            cache.delete(self._exceptions_key(held))
+
+    def _unlock(self, held: _Held) -> None:
+        """Release the lock of a unique job, as far as its id can be known outside of PHP."""
+        if held.route is None or held.envelope is None or self.site.cache is None:
+            return
+        data: Any = None
+        unique_id: Any = None
+        if held.envelope.command is not None and (
+            held.route.unique_id is not None or "uniqueId" in held.envelope.command
+        ):
+            data = payload.data_of(held.envelope, self.site.encrypter)
+            unique_id = data.get("uniqueId")
+            if held.route.unique_id is not None:
+                unique_id = held.route.unique_id(data)
+        if unique_id is None:
+            return
+        command = payload.opened(held.envelope, self.site.encrypter)
+        owner = command.properties.get("uniqueLockOwner")
+        for key in unique_keys(held.envelope.name, str(unique_id)):
+            self.site.cache.unlock(key, owner if isinstance(owner, str) else None)
+
+    def _count_in_batch(self, change: Change, held: _Held) -> None:
+        envelope, ledger = held.envelope, self.site.ledger
+        if envelope is None or ledger is None or envelope.command is None:
+            return
+        command = None
+        if payload.is_encrypted(envelope) or '"batchId";s:' in envelope.command:
+            command = self._readable(envelope)
+        batch = payload.batch_of(envelope, command)
+        if batch is None:
+            return
+        now = int(self.clock.wall())
+        if change.status != "done":
+            ledger.batch_failed(batch, envelope.uuid, now)
+        elif ledger.batch_succeeded(batch, envelope.uuid, now):
+            logger.info("batch %s is finished; callbacks that it may have are PHP's", batch)
+
+    def _readable(self, envelope: Envelope) -> Any:
+        try:
+            return payload.opened(envelope, self.site.encrypter)
+        except UnreadablePayload:  # then it has failed for just that, and is on record
+            return None
+
+    def _tell_horizon(self, reporter: Reporter, change: Change, held: _Held) -> None:
+        now = self.clock.wall()
+        queue, shown = held.delivery.queue, _shown(held.delivery)
+        if change.status == "pending":
+            wait = 0 if change.due is None else max(0, math.ceil(change.due - now))
+            reporter.released(queue, shown, now, wait)
+        elif change.status == "failed":
+            reporter.failed(queue, shown, now, _exception_text(change))
+        else:
+            took = (change.ended or now) - (change.started or now)
+            reporter.completed(queue, shown, now, took)
+
+    # ── signals ──
+
+    def _heed_signals(self) -> str | None:
+        """Read Laravel's signals; why the worker is to stop, if they say so."""
+        if self.site.cache is None:
+            return None
+        keys = [_RESTART, _PAUSED, *(self._pause_key(queue) for queue in self._queues)]
+        restart, all_paused, *paused = self.site.cache.get(keys)
+        self._paused = {queue for queue, is_set in zip(self._queues, paused, strict=True) if is_set}
+        if all_paused:
+            self._paused.add("")
+        return "told to stop by queue:restart" if restart != self._restart else None
+
+    def _is_paused(self, queue: str) -> bool:
+        return (
+            "" in self._paused
+            or queue in self._paused
+            or (self._reporter is not None and self._reporter.paused)
+        )
+
+    def _signal(self, key: str) -> str | None:
+        return None if self.site.cache is None else self.site.cache.get([key])[0]
+
+    def _pause_key(self, queue: str) -> str:
+        return f"illuminate:queue:paused:{self.site.connection}:{queue}"
+
+    def _cache(self) -> Any:
+        if self.site.cache is None:
+            raise BrokerError(
+                f"{self.url} knows no cache of Laravel's, where pauses are kept; add cache_prefix"
+            )
+        return self.site.cache
+
+    # ── small things ──
+
+    def _parcel_of(self, job: NewJob, now: float) -> Parcel:
+        call = json.loads(job.payload)
+        args, kwargs = call["args"], call["kwargs"]
+        if args:
+            definition = registry.get(job.name)
+            if definition is None:
+                raise EncodingError(
+                    f"{job.name} is no task that is registered here, so the names of its arguments "
+                    "are not known; pass them by name"
+                )
+            kwargs = definition.codec.by_name(args, kwargs)
+        options = Options(
+            max_tries=job.max_retries + 1,
+            timeout=None if job.timeout is None else math.ceil(job.timeout),
+        )
+        delay = None if job.due is None else max(0, math.ceil(job.due - now))
+        fields = payload.made(
+            job.name, kwargs, uuid=str(uuid.uuid4()), now=now, options=options, delay=delay
+        )
+        return self.parcel(job.queue, fields, job.due)
+
+    def _exceptions_key(self, held: _Held) -> str:
+        return _EXCEPTIONS.format(held.envelope.uuid if held.envelope else "")
+
+    def _no_records(self, verb: str) -> NoReturn:
+        raise BrokerError(
+            f"single jobs of {self.url} cannot be {verb}: Laravel keeps no record of a job beside "
+            "its queue; see Horizon, or `php artisan queue:failed` and queue:retry"
+        )
+
+
+def unique_keys(name: str, unique_id: str) -> tuple[str, str]:
+    """The keys that a unique job's lock may have: Laravel 11 and newer, and older ones."""
+    return f"laravel_unique_job:{name}:{unique_id}", f"laravel_unique_job:{name}{unique_id}"
+
+
+def _shown(delivery: Delivery) -> str:
+    """What Horizon shows of a delivery: the reserved text."""
+    return delivery.held if delivery.held.startswith("{") else delivery.body
+
+
+def _tags(command: Any) -> list[str]:
+    data = plain.properties(command)
+    models = [
+        (str(value["class"]), value["id"])
+        for value in data.values()
+        if isinstance(value, dict) and {"class", "id", "relations"} <= value.keys()
+    ]
+    return horizon.model_tags(models)
+
+
+def _exception_text(change: Change) -> str:
+    """The error and where it was raised, as people read it in failed_jobs and in Horizon."""
+    if change.record is not None and change.record.traceback:
+        return f"{change.error}\n\n{change.record.traceback}"
+    return change.error or "no reason is on record"

@@ -1,0 +1,247 @@
+"""Client: how to have a Redis client do something, be it blocking or awaiting, ours or the user's.
+
+Any client with redis-py's interface will do: `execute_command` and `pipeline` are all that is
+asked of it. Its replies come as bytes or as text; here they become text.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from collections.abc import Coroutine, Generator, Sequence
+from functools import cache
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
+
+from liteq.errors import BrokerError, BrokerFull, BrokerReadOnly, BrokerUnavailable
+
+Command = Sequence[str | bytes | int | float]
+_Returned = TypeVar("_Returned")
+_FOLDER = os.path.dirname(__file__)
+_NEVER_DECODE = {"NEVER_DECODE": True}  # redis-py's own option: replies come as they are
+
+
+class Script(NamedTuple):
+    """A Lua script, known to the server by its digest once it has run there."""
+
+    source: str
+    digest: str
+
+
+class Client(Protocol):
+    """A Redis client behind its blocking face. Raises BrokerError and its kinds."""
+
+    def run(self, name: str, keys: Sequence[str], arguments: Command) -> Any:
+        """What the script of that name returns, its texts decoded."""
+
+    def send(self, *command: Any) -> Any:
+        """The reply to one command."""
+
+    def send_all(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to several commands, in one round trip and one step."""
+
+    def close(self) -> None:
+        """Let go of connections, if they are our own."""
+
+
+@cache
+def script(name: str) -> Script:
+    """The script that lies beside this file."""
+    with open(os.path.join(_FOLDER, f"{name}.lua"), encoding="utf-8") as file:
+        source = file.read()
+    return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324 - as Redis does
+
+
+class Blocking:
+    """A client that blocks, such as redis.Redis."""
+
+    def __init__(self, client: Any, *, own: bool = False):
+        self._client = client
+        self._own = own
+
+    def run(self, name: str, keys: Sequence[str], arguments: Command) -> Any:
+        """What the script of that name returns, its texts decoded."""
+        steps = _running(name, keys, arguments)
+        command = next(steps)
+        while True:
+            try:
+                reply = self._client.execute_command(*command, **_NEVER_DECODE)
+            except Exception as error:
+                command = steps.throw(error)
+                continue
+            return text_of(reply)
+
+    def send(self, *command: Any) -> Any:
+        """The reply to one command."""
+        try:
+            return text_of(self._client.execute_command(*command, **_NEVER_DECODE))
+        except Exception as error:
+            _raise(error)
+
+    def send_all(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to several commands, in one round trip and one step."""
+        try:
+            pipeline = self._client.pipeline()
+            for command in commands:
+                pipeline.execute_command(*command)
+            return [text_of(reply) for reply in pipeline.execute()]
+        except Exception as error:
+            _raise(error)
+
+    def close(self) -> None:
+        """Let go of connections, if they are our own."""
+        if self._own:
+            self._client.close()
+
+
+class Awaiting:
+    """A client that is awaited, such as redis.asyncio.Redis; the same verbs, as coroutines."""
+
+    def __init__(self, client: Any):
+        self._client = client
+
+    async def run(self, name: str, keys: Sequence[str], arguments: Command) -> Any:
+        """What the script of that name returns, its texts decoded."""
+        steps = _running(name, keys, arguments)
+        command = next(steps)
+        while True:
+            try:
+                reply = await self._client.execute_command(*command, **_NEVER_DECODE)
+            except Exception as error:
+                command = steps.throw(error)
+                continue
+            return text_of(reply)
+
+    async def send(self, *command: Any) -> Any:
+        """The reply to one command."""
+        try:
+            return text_of(await self._client.execute_command(*command, **_NEVER_DECODE))
+        except Exception as error:
+            _raise(error)
+
+    async def send_all(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to several commands, in one round trip and one step."""
+        try:
+            pipeline = self._client.pipeline()
+            for command in commands:
+                queued = pipeline.execute_command(*command)
+                if asyncio.iscoroutine(queued):
+                    await queued
+            return [text_of(reply) for reply in await pipeline.execute()]
+        except Exception as error:
+            _raise(error)
+
+
+class Bridged:
+    """The blocking face of a client that is awaited on somebody's event loop; for other threads."""
+
+    def __init__(self, client: Any, loop: asyncio.AbstractEventLoop):
+        self._client = Awaiting(client)
+        self._loop = loop
+
+    def run(self, name: str, keys: Sequence[str], arguments: Command) -> Any:
+        """What the script of that name returns, its texts decoded."""
+        return self._result(self._client.run(name, keys, arguments))
+
+    def send(self, *command: Any) -> Any:
+        """The reply to one command."""
+        return self._result(self._client.send(*command))
+
+    def send_all(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to several commands, in one round trip and one step."""
+        return self._result(self._client.send_all(commands))
+
+    def close(self) -> None:
+        """Nothing: the client is the user's."""
+
+    def _result(self, awaited: Coroutine[Any, Any, _Returned]) -> _Returned:
+        try:
+            return asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
+        except RuntimeError as error:
+            awaited.close()
+            raise BrokerUnavailable(
+                f"the event loop of the Redis client is gone: {error}"
+            ) from None
+
+
+def text_of(reply: Any) -> Any:
+    """The reply with its bytes as text; bytes that are no UTF-8 can be had back from it."""
+    if isinstance(reply, bytes):
+        return reply.decode("utf-8", "surrogateescape")
+    if isinstance(reply, list | tuple):
+        return [text_of(each) for each in reply]
+    return reply
+
+
+def wire_bytes(text: str) -> bytes:
+    """The bytes of a text that came from `text_of`."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _running(
+    name: str, keys: Sequence[str], arguments: Command
+) -> Generator[tuple[Any, ...], None, None]:
+    """The commands to try until one is answered; a client's error is thrown into it."""
+    source, digest = script(name)
+    rest = (len(keys), *keys, *(_wire(each) for each in arguments))
+    try:
+        yield ("EVALSHA", digest, *rest)
+    except Exception as error:
+        if "NOSCRIPT" not in str(error) and "NoScript" not in type(error).__name__:
+            _raise(error)
+    try:
+        yield ("EVAL", source, *rest)
+    except Exception as error:
+        _raise(error)
+
+
+def _wire(value: Any) -> Any:
+    return wire_bytes(value) if isinstance(value, str) else value
+
+
+def _raise(error: Exception) -> NoReturn:
+    translated = _translated(error)
+    if translated is error:
+        raise error
+    raise translated from error
+
+
+def _translated(error: Exception) -> Exception:
+    """The client's error as one of ours; whatever is none of a client's, as it is."""
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & {"AuthenticationError", "AuthorizationError", "NoPermissionError"}:
+        return BrokerUnavailable(f"Redis lets us not in; check user and password: {said}")
+    if "OOM" in said or "OutOfMemoryError" in kinds:
+        return BrokerFull(f"Redis has no memory left, nothing was stored: {said}")
+    if "ReadOnlyError" in kinds:
+        return BrokerReadOnly(f"this Redis is a replica that may only be read: {said}")
+    if kinds & {"ConnectionError", "TimeoutError", "BusyLoadingError", "OSError", "EOFError"}:
+        return BrokerUnavailable(f"Redis cannot be reached: {said}")
+    if "RedisError" in kinds or "RedisClusterException" in kinds:
+        return BrokerError(f"Redis refused a command: {said}")
+    return error
+
+
+def connect(url: str) -> Blocking:
+    """A client of our own for a redis://, rediss:// or unix:// URL; connects when first used.
+
+    Raises ImportError naming the extra if redis-py is not there.
+    """
+    try:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError:
+        raise ImportError('Redis needs redis-py: pip install "liteq[redis]"') from None
+    # One new try mends a connection that the server has closed; longer faults are the worker's.
+    retry = Retry(NoBackoff(), 1)
+    client = redis.Redis.from_url(url, retry=retry, health_check_interval=0, socket_timeout=10)
+    return Blocking(client, own=True)
+
+
+def blocking_seconds(client: Any) -> float:
+    """How long a command may block without running into the client's own socket timeout."""
+    limit: Any = None
+    with contextlib.suppress(AttributeError):
+        limit = client.connection_pool.connection_kwargs.get("socket_timeout")
+    return min(1.0, limit / 2) if isinstance(limit, int | float) and limit > 0 else 1.0

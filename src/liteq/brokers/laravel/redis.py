@@ -1,0 +1,339 @@
+"""Redis: Laravel's `redis` driver. Four keys a queue, and one script for each thing that happens.
+
+The keys and what lies in them: PROTOCOL of Laravel's own `Illuminate\\Queue\\RedisQueue` and
+`LuaScripts`, as of Laravel 8 to 13. Two lists more are ours: `:dead`, what nobody could run, and
+`:claim:…`, the last answer of `pop.lua` until it has been heard.
+"""
+
+import logging
+import secrets
+import socket
+import threading
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from liteq.brokers.laravel.base import Counts, Delivery, Parcel, Popped, Settlement
+from liteq.brokers.laravel.client import Client, text_of
+from liteq.errors import BrokerError
+
+logger = logging.getLogger("liteq.laravel")
+
+_PUSH_BATCH = 1000  # payloads a script, so that others get their turn on the server
+PushCall = tuple[str, list[str], list[str]]  # script, keys, arguments
+
+
+class Keys(NamedTuple):
+    """The names of keys, as Laravel makes them."""
+
+    prefix: str = "laravel_database_"
+    cluster: bool = False  # Laravel 13.5 puts braces around queues of a cluster
+
+    def ready(self, queue: str) -> str:
+        """The list of payloads that are ready; the other keys begin with it."""
+        braced = self.cluster and not ("{" in queue and "}" in queue)
+        return f"{self.prefix}queues:{{{queue}}}" if braced else f"{self.prefix}queues:{queue}"
+
+    def delayed(self, queue: str) -> str:
+        """The sorted set of those that wait for their time."""
+        return f"{self.ready(queue)}:delayed"
+
+    def reserved(self, queue: str) -> str:
+        """The sorted set of those that somebody runs."""
+        return f"{self.ready(queue)}:reserved"
+
+    def notify(self, queue: str) -> str:
+        """The list with an element for each payload that is ready."""
+        return f"{self.ready(queue)}:notify"
+
+    def dead(self, queue: str) -> str:
+        """The list of dead letters, ours."""
+        return f"{self.ready(queue)}:dead"
+
+
+class RedisDriver:
+    """The driver for one Redis, through any client."""
+
+    def __init__(self, client: Client, keys: Keys, *, block: float = 1.0):
+        self.client = client
+        self.keys = keys
+        self._block = block
+        self._claimant = secrets.token_hex(6)
+        self._claims = 0
+        self._heard: dict[str, int] = {}
+        self.migrated: list[tuple[str, str]] = []  # (queue, payload), of the last pop
+
+    def push(self, parcels: Sequence[Parcel]) -> None:
+        """Put the payloads into their queues, each queue's in order."""
+        for call in self.push_calls(parcels):
+            self.client.run(*call)
+
+    def push_calls(self, parcels: Sequence[Parcel]) -> list[PushCall]:
+        """The same as scripts to run, for a client that is awaited."""
+        calls: list[PushCall] = []
+        by_queue: dict[str, list[Parcel]] = {}
+        for parcel in parcels:
+            by_queue.setdefault(parcel.queue, []).append(parcel)
+        for queue, its in by_queue.items():
+            for first in range(0, len(its), _PUSH_BATCH):
+                arguments: list[str] = []
+                for _, body, at in its[first : first + _PUSH_BATCH]:
+                    arguments += ("" if at is None else str(at), body)
+                calls.append(("push", self._places(queue), arguments))
+        return calls
+
+    def pop(
+        self, queue: str, limit: int, now: int, until: int | None, skip: Sequence[str] = ()
+    ) -> Popped:
+        """Reserve up to `limit` due payloads of a queue until then (None: for ever)."""
+        keys = self.keys
+        self._claims += 1
+        next_at, migrated, aside, runs, found = self.client.run(
+            "pop",
+            (
+                keys.ready(queue),
+                keys.delayed(queue),
+                keys.reserved(queue),
+                keys.notify(queue),
+                keys.dead(queue),
+                f"{keys.ready(queue)}:claim:{self._claimant}",
+            ),
+            (
+                now,
+                "" if until is None else until,
+                limit,
+                self._claims,
+                self._heard.get(queue, 0),
+                *skip,
+            ),
+        )
+        if found:
+            self._heard[queue] = self._claims
+        self.migrated = [(queue, body) for body in migrated]
+        for body, why in zip(aside[::2], aside[1::2], strict=True):
+            logger.error(
+                "queue %s: a payload %s; it is kept in %s: %.200r",
+                *(queue, why, keys.dead(queue), body),
+                extra={"queue": queue},
+            )
+        deliveries = [
+            Delivery(queue, body, held, run)
+            for body, held, run in zip(found[::2], found[1::2], runs, strict=True)
+        ]
+        return Popped(deliveries, float(next_at) if next_at else None)
+
+    def renew(self, deliveries: Sequence[Delivery], until: int) -> list[bool]:
+        """Hold them until then; which of them are still ours."""
+        kept: list[bool] = []
+        for queue, its in groupby(deliveries, lambda each: each.queue):
+            held = [each.held for each in its]
+            kept += map(bool, self.client.run("renew", [self.keys.reserved(queue)], [until, *held]))
+        return kept
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Apply each settlement whose delivery is still ours; which ones were."""
+        settled: list[bool] = []
+        for queue, its in groupby(settlements, lambda each: each.delivery.queue):
+            settled += self._settle(queue, list(its))
+        return settled
+
+    def counts(self, queue: str) -> Counts:
+        """How many payloads the queue holds."""
+        keys = self.keys
+        return Counts(
+            *self.client.send_all(
+                [
+                    ("LLEN", keys.ready(queue)),
+                    ("ZCARD", keys.delayed(queue)),
+                    ("ZCARD", keys.reserved(queue)),
+                ]
+            )
+        )
+
+    def clear(self, queue: str) -> int:
+        """Delete all of the queue's payloads; how many there were. Dead letters stay."""
+        keys = self.keys
+        places = [keys.ready(queue), keys.delayed(queue), keys.reserved(queue), keys.notify(queue)]
+        return int(self.client.run("clear", places, ()))
+
+    def dead(self, queue: str, limit: int) -> list[str]:
+        """The newest dead letters of a queue, newest first: JSON texts."""
+        letters = self.client.send("LRANGE", self.keys.dead(queue), -limit, -1)
+        return list(reversed(letters))
+
+    def bury(self, queue: str, letter: str) -> None:
+        """Put a dead letter onto the list."""
+        self.client.send("RPUSH", self.keys.dead(queue), letter)
+
+    def exhume(self, queue: str, letter: str, body: str | None) -> bool:
+        """Take a dead letter off the list, and push `body` if given; False if it is gone."""
+        gone = self.client.send("LREM", self.keys.dead(queue), -1, letter)
+        if gone and body is not None:
+            self.push([Parcel(queue, body)])
+        return bool(gone)
+
+    def listen(self, queues: Sequence[str]) -> "Bell":
+        """Start to listen for payloads."""
+        return Bell(self.client, [self.keys.notify(queue) for queue in queues], self._block)
+
+    def close(self) -> None:
+        """Let go of connections that are our own."""
+        self.client.close()
+
+    def _places(self, queue: str) -> list[str]:
+        return [self.keys.ready(queue), self.keys.notify(queue), self.keys.delayed(queue)]
+
+    def _settle(self, queue: str, settlements: list[Settlement]) -> list[bool]:
+        if self.keys.cluster and any(each.follow for each in settlements):
+            settlements = self._followed(settlements)
+        keys = self.keys
+        places = [
+            keys.ready(queue),
+            keys.delayed(queue),
+            keys.reserved(queue),
+            keys.notify(queue),
+            keys.dead(queue),
+        ]
+        place_of: dict[str, int] = {}
+        arguments: list[str | int] = []
+        for delivery, verb, at, letter, follow in settlements:
+            arguments += (verb, delivery.held, delivery.body, at, letter, len(follow))
+            for parcel in follow:
+                if parcel.queue not in place_of:
+                    place_of[parcel.queue] = len(places) + 1
+                    places += self._places(parcel.queue)
+                due = "" if parcel.available_at is None else parcel.available_at
+                arguments += (place_of[parcel.queue], due, parcel.body)
+        return [bool(each) for each in self.client.run("settle", places, arguments)]
+
+    def _followed(self, settlements: list[Settlement]) -> list[Settlement]:
+        """Push the followers now: keys of a cluster's several queues cannot be of one step."""
+        for settlement in settlements:
+            delivery = settlement.delivery
+            if settlement.follow and self.client.send(
+                "ZSCORE", self.keys.reserved(delivery.queue), delivery.held
+            ):
+                self.push(settlement.follow)
+        return [each._replace(follow=()) for each in settlements]
+
+
+class RedisCache:
+    """Laravel's cache on Redis: see `Cache`. The prefix is Redis' and then the cache's own."""
+
+    def __init__(self, client: Client, prefix: str = "laravel_database_laravel_cache_"):
+        self._client = client
+        self._prefix = prefix
+
+    def get(self, keys: Sequence[str]) -> list[str | None]:
+        """The values under these keys."""
+        return list(self._client.send("MGET", *(self._prefix + key for key in keys)))
+
+    def put(self, key: str, value: str, ttl: int | None) -> None:
+        """Store a value."""
+        self._client.send("SET", self._prefix + key, value, *(() if ttl is None else ("EX", ttl)))
+
+    def count(self, key: str, ttl: int) -> int:
+        """Add one to a counter; what it is now."""
+        key = self._prefix + key
+        return int(self._client.send_all([("SET", key, 0, "EX", ttl, "NX"), ("INCR", key)])[1])
+
+    def delete(self, key: str) -> None:
+        """Take a value out."""
+        self._client.send("DEL", self._prefix + key)
+
+    def lock(self, key: str, owner: str, ttl: int | None) -> bool:
+        """Take the lock; False if somebody has it."""
+        life = ("EX", ttl) if ttl else ()
+        return bool(self._client.send("SET", self._prefix + key, owner, "NX", *life))
+
+    def unlock(self, key: str, owner: str | None) -> None:
+        """Release the lock if `owner` holds it (None: whoever holds it)."""
+        self._client.run("unlock", [self._prefix + key], ["" if owner is None else owner])
+
+
+class Bell:
+    """The `Listener`: a thread that waits at `:notify` while the worker sleeps.
+
+    It takes the element that says "one payload is ready", as a Laravel worker with `block_for`
+    does; if the worker does not sleep any more, it puts it back for somebody who does.
+    """
+
+    def __init__(self, client: Client, keys: Sequence[str], block: float):
+        self._client = client
+        self._keys = list(keys)
+        self._block = block
+        self._wanted = threading.Event()
+        self._open = True
+        self._rung = False
+        self._lock = threading.Lock()
+        self._reading, self._writing = socket.socketpair()
+        self._reading.setblocking(False)
+        self._thread: threading.Thread | None = None
+
+    def fileno(self) -> int:
+        """Readable when a sleeping worker is wanted."""
+        return self._reading.fileno()
+
+    def arm(self) -> None:
+        """From now on ring me."""
+        if self._block <= 0:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="liteq-bell", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+
+    def disarm(self) -> None:
+        """I am awake and look by myself; forget the rings that came."""
+        self._wanted.clear()
+        with self._lock:
+            if self._rung:
+                self._reading.recv(64)
+                self._rung = False
+
+    def stirred(self) -> bool:
+        """Always: delayed payloads, and those of producers that ring no bell, make no sound."""
+        return True
+
+    def close(self) -> None:
+        """Leave; nobody rings any more. The thread goes when its wait is over."""
+        self._open = False
+        self._wanted.set()
+        with self._lock:
+            self._reading.close()
+            self._writing.close()
+
+    def _serve(self) -> None:
+        while self._wait():
+            try:
+                heard = self._heard()
+                if heard is not None:
+                    self._ring(heard)
+            except BrokerError:  # the worker meets the same and reports it; it polls meanwhile
+                self._wanted.clear()
+
+    def _wait(self) -> bool:
+        self._wanted.wait()
+        return self._open
+
+    def _heard(self) -> str | None:
+        """The key that an element came from, or None after a while."""
+        for keys in self._slots():
+            reply = self._client.send("BLPOP", *keys, f"{self._block:g}")
+            if reply:
+                return str(text_of(reply[0]))
+        return None
+
+    def _slots(self) -> Iterable[Sequence[str]]:
+        """The keys that one command may name: on a cluster each by itself, the first one only."""
+        braces = {key[key.find("{") : key.find("}")] for key in self._keys if "{" in key}
+        return [self._keys[:1]] if len(braces) > 1 else [self._keys]
+
+    def _ring(self, key: str) -> None:
+        with self._lock:
+            if self._open and self._wanted.is_set():
+                self._wanted.clear()
+                self._rung = True
+                self._writing.send(b"!")
+                return
+        self._client.send("LPUSH", key, 1)
