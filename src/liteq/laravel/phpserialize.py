@@ -38,7 +38,9 @@ _ENUM = re.compile(r"[A-Za-z0-9_\\\x80-\xff]+:[A-Za-z0-9_\x80-\xff]+")
 _ESCAPED = re.compile(rb"\\([0-9a-fA-F]{2})|([^\\])", re.DOTALL)
 _ESCAPED_HEAD = re.compile(rb'S:([0-9]{1,10}):"')
 _ODD_FLOATS = {"NAN": float("nan"), "INF": float("inf"), "-INF": float("-inf")}
-_END = "\0"  # after the text, so that a look at the next character needs no check
+# After the text, so that a look at the next character needs no check; two, so that a slice up to
+# where `find` found nothing (-1) ends in one.
+_END = "\0\0"
 _LONGEST_SIZE = 10  # digits
 _SIZES = {f":{size}": size for size in range(256)}  # quicker than to check and convert the digits
 _BOOLS = frozenset({"b:0;", "b:1;"})
@@ -60,7 +62,7 @@ class PhpFloat(float):
         return (self.text,)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class PhpObject:
     """An object of any class. Two are equal only where they are one, as with PHP's `===`.
 
@@ -88,7 +90,7 @@ class PhpObject:
         return cls(class_name, found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PhpEnum:
     """A case of an enum. The value of a backed case is not in the text."""
 
@@ -96,7 +98,7 @@ class PhpEnum:
     case: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class PhpCustom:
     """An object of a class with the old `Serializable` interface; `data` is the class's own."""
 
@@ -104,7 +106,7 @@ class PhpCustom:
     data: bytes
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class PhpReference:
     """A variable that several places share, as by PHP's `&`: set `value`, and all see it."""
 

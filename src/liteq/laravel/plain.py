@@ -30,7 +30,6 @@ from liteq.laravel.phpserialize import (
     PhpObject,
     PhpReference,
     Value,
-    dumps,
     int_key,
 )
 
@@ -48,16 +47,20 @@ _ITEMS = "\0*\0items"
 _COLLECTION = frozenset({_ITEMS, "\0*\0escapeWhenCastingToString"})
 _INTERVAL = frozenset("y m d h i s f invert days".split())
 _STORAGE = frozenset({"ArrayObject", "ArrayIterator"})
-_UUIDS = ("Ramsey\\Uuid\\", "Symfony\\Component\\Uid\\Uuid")
-_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)(?::(\d\d))?", re.ASCII)
-_CLASS = re.compile(
-    r"[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*(\\[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)*"
+_UUIDS = (
+    "Ramsey\\Uuid\\Uuid",
+    "Ramsey\\Uuid\\Lazy\\",
+    "Ramsey\\Uuid\\Rfc4122\\Uuid",
+    "Symfony\\Component\\Uid\\Uuid",
 )
+_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)(?::(\d\d))?", re.ASCII)
+_CLASS = re.compile(r"[^\W\d]\w*(?:\\[^\W\d]\w*)*")
 # Hours east of UTC, of the abbreviations that people meet and PHP and they agree on.
 _ABBREVIATIONS = {
     "UTC": 0, "Z": 0, "GMT": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "EET": 2,
-    "EEST": 3, "MSK": 3, "JST": 9, "KST": 9, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5,
-    "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10,
+    "EEST": 3, "MSK": 3, "SAST": 2, "JST": 9, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13,
+    "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
+    "AKST": -9, "AKDT": -8, "HST": -10,
 }  # fmt: skip
 
 
@@ -182,9 +185,7 @@ def job(class_name: str, data: Mapping[str, object]) -> PhpObject:
     """
     class_name = class_name.removeprefix("\\")
     if not _CLASS.fullmatch(class_name):
-        raise EncodingError(
-            f"{class_name!r} is no name of a PHP class, as App\\Jobs\\SendReport is"
-        )
+        raise EncodingError(_NO_CLASS.format(class_name))
     found: dict[Key, Value] = {}
     made: dict[int, tuple[Value, Value]] = {}
     for name, value in data.items():
@@ -198,27 +199,16 @@ def job(class_name: str, data: Mapping[str, object]) -> PhpObject:
     return PhpObject(class_name, found)
 
 
-def command(job: PhpObject) -> str:
-    """The text of a payload's `data.command`.
-
-    Raises EncodingError for bytes that are no UTF-8: Laravel's payload is JSON, which has none.
-    """
-    try:
-        return dumps(job).decode()
-    except UnicodeDecodeError as exc:
-        raise EncodingError(
-            "bytes that are no UTF-8 cannot travel in Laravel's JSON payload; "
-            "give them as base64 text, or encrypt the job"
-        ) from exc
-
-
 def carbon(when: datetime, class_name: str = CARBON) -> PhpObject:
     """A PHP object of this moment, to the microsecond; a naive datetime is local time.
 
     By the name of the zone where it has one, else by its offset. `class_name` is any class of
     Carbon's or PHP's own: `Carbon\\CarbonImmutable`, `DateTimeImmutable`.
     """
-    kind, zone, when = _zoned(when if when.tzinfo else when.astimezone())
+    try:
+        kind, zone, when = _zoned(when if when.tzinfo else when.astimezone())
+    except OverflowError as exc:
+        raise EncodingError(f"{when!r} is not within the years 1 to 9999 in UTC") from exc
     text = when.replace(tzinfo=None).isoformat(" ", "microseconds")
     return PhpObject(class_name, {"date": text, "timezone_type": kind, "timezone": zone})
 
@@ -249,11 +239,10 @@ def _single(item: Value) -> Any:
 
 
 def _custom(item: PhpCustom) -> Any:
-    try:
-        if item.class_name.startswith(_UUIDS):
-            return UUID(bytes=item.data) if len(item.data) == 16 else UUID(item.data.decode())
-    except ValueError:
-        pass  # another form than the ones known: shown as any other class
+    if item.class_name.startswith(_UUIDS):
+        found = _uuid(item.data)
+        if found is not None:
+            return found
     try:
         return {"class": item.class_name, "data": item.data.decode()}
     except UnicodeDecodeError:
@@ -267,8 +256,8 @@ def _special(item: PhpObject) -> Any:
         return _moment(said)
     if "invert" in said and said.keys() >= _INTERVAL:
         return _length(said)
-    if item.class_name.startswith(_UUIDS):
-        return _uuid(said)
+    if item.class_name.startswith(_UUIDS) and len(said) == 1:
+        return _uuid(*said.values())
     if item.class_name == "Illuminate\\Support\\Stringable" and len(said) == 1:
         return said.get("\0*\0value")
     return None
@@ -291,9 +280,12 @@ def _moment(said: Mapping[Key, Value]) -> datetime | None:
     if zone is None or type(text) is not str:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=zone)
+        found = datetime.fromisoformat(text).replace(tzinfo=zone)
     except ValueError:  # before the year 1, or after 9999
         return None
+    # Of an hour that comes twice PHP 8.2 takes the second for meant.
+    later = found.replace(fold=1)
+    return later if _east(later) < _east(found) else found
 
 
 def _zone(kind: Value, name: Value) -> tzinfo | None:
@@ -339,10 +331,13 @@ def _length(said: Mapping[Key, Value]) -> timedelta | None:
     return -found if said["invert"] else found
 
 
-def _uuid(said: Mapping[Key, Value]) -> UUID | None:
-    text = next((v for v in said.values() if type(v) is str), "")
+def _uuid(said: Value) -> UUID | None:
+    """A UUID from its text or its 16 bytes, as the versions of the libraries write it."""
+    raw = said.encode() if type(said) is str else said
+    if type(raw) is not bytes:
+        return None
     try:
-        return UUID(text)
+        return UUID(bytes=raw) if len(raw) == 16 else UUID(raw.decode())
     except ValueError:
         return None
 
@@ -352,6 +347,7 @@ def _key_text(key: Key) -> str:
 
 
 _BASES: tuple[type[Any], ...] = (int, float, bytes, list, tuple, set, frozenset, deque)
+_NO_CLASS = "{!r} is no name of a PHP class, as 'App\\\\Jobs\\\\SendReport' is"
 _AS_THEY_ARE = frozenset({type(None), bool, float, bytes, PhpFloat, PhpEnum, PhpCustom})
 _GROUPS = frozenset({dict, list, tuple, set, frozenset, deque, PhpObject, PhpReference})
 _PHP = _AS_THEY_ARE | _GROUPS | {str, int}
@@ -378,6 +374,8 @@ def _converted(value: object, step: str, made: dict[int, tuple[Value, Value]]) -
         if place.depth > DEPTH:
             _refuse(above, step, f"it is nested more than {DEPTH} levels deep, or holds itself")
         if kind is PhpObject or kind is PhpReference:
+            if kind is PhpObject and not _CLASS.fullmatch(item.class_name):
+                _refuse(above, step, _NO_CLASS.format(item.class_name))
             if id(item) not in made:
                 new = PhpObject(item.class_name, {}) if kind is PhpObject else PhpReference(None)
                 made[id(item)] = (item, new)
@@ -446,20 +444,23 @@ def _simpler(item: Any, above: _Place | None, step: str) -> Any:
 
 def _zoned(when: datetime) -> tuple[int, str, datetime]:
     """PHP's type and name of a moment's zone, and the moment in it."""
-    zone = when.tzinfo
-    name = (
-        "UTC" if zone is timezone.utc else getattr(zone, "key", None) or getattr(zone, "zone", None)
-    )
-    offset = when.utcoffset()
-    if offset is None:
-        raise EncodingError(f"{when!r} has a zone without an offset; give an aware datetime")
-    # Of an hour that comes twice, PHP takes the first for meant.
-    if name and when.replace(fold=0).utcoffset() == offset:
+    name = "UTC" if when.tzinfo is timezone.utc else getattr(when.tzinfo, "key", None)
+    offset = _east(when)
+    # Which of an hour that comes twice is meant, or of one that does not come, PHPs disagree on.
+    if name and _east(when.replace(fold=1)) == _east(when.replace(fold=0)):
         return 3, name, when
     if offset % timedelta(minutes=1):  # as before 1900: PHP 8.1 and older know no such offsets
         return 3, "UTC", when.astimezone(timezone.utc)
     hours, minutes = divmod(abs(offset) // timedelta(minutes=1), 60)
     return 1, f"{'-' if offset < timedelta(0) else '+'}{hours:02}:{minutes:02}", when
+
+
+def _east(when: datetime) -> timedelta:
+    """How far its zone is ahead of UTC."""
+    offset = when.utcoffset()
+    if offset is None:
+        raise EncodingError(f"{when!r} has a zone that tells no offset; give an aware datetime")
+    return offset
 
 
 def _array_key(key: Any, place: _Place) -> Key:
