@@ -69,9 +69,7 @@ def read(text, **limits):
 # Values
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in VECTORS if "S:" not in name]
-)  # PHP only reads that
+@pytest.mark.parametrize("name", [name for name in VECTORS if "S:" not in name])  # only ever read
 def test_what_php_wrote_is_written_back_byte_for_byte(name):
     assert dumps(loads(VECTORS[name])) == VECTORS[name]
 

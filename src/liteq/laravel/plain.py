@@ -187,15 +187,15 @@ def job(class_name: str, data: Mapping[str, object]) -> PhpObject:
     if not _CLASS.fullmatch(class_name):
         raise EncodingError(_NO_CLASS.format(class_name))
     found: dict[Key, Value] = {}
-    made: dict[int, tuple[Value, Value]] = {}
-    for name, value in data.items():
-        if not isinstance(name, str) or not name:
-            raise EncodingError(f"data[{name!r}]: a property's name is text; give an item inside")
-        item = _converted(value, f"data[{name!r}]", made)
-        found[name] = item
-        if name[0] != "\0":
-            found[f"\0*\0{name}"] = item
-            found[f"\0{class_name}\0{name}"] = item
+    # Each way has objects of its own: an `r:` to one that stands in the same property is refused.
+    for way in ("", "\0*\0", f"\0{class_name}\0"):
+        made: dict[int, tuple[Value, Value]] = {}
+        for name, value in data.items():
+            if not isinstance(name, str) or not name:
+                raise EncodingError(f"data[{name!r}]: the name of a property is text")
+            found[name if name[0] == "\0" else way + name] = _converted(
+                value, f"data[{name!r}]", made
+            )
     return PhpObject(class_name, found)
 
 
@@ -280,12 +280,11 @@ def _moment(said: Mapping[Key, Value]) -> datetime | None:
     if zone is None or type(text) is not str:
         return None
     try:
-        found = datetime.fromisoformat(text).replace(tzinfo=zone)
+        # Of an hour that comes twice the first: PHP's text does not tell, and PHP itself takes the
+        # one or the other, by zone.
+        return datetime.fromisoformat(text).replace(tzinfo=zone)
     except ValueError:  # before the year 1, or after 9999
         return None
-    # Of an hour that comes twice PHP 8.2 takes the second for meant.
-    later = found.replace(fold=1)
-    return later if _east(later) < _east(found) else found
 
 
 def _zone(kind: Value, name: Value) -> tzinfo | None:
