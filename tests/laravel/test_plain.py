@@ -221,7 +221,7 @@ def php_dates(php):
         moment(zone=5),
         moment(kind=1, zone="Paris"),
         moment(kind=1, zone="+99:00"),
-        moment(kind=2, zone="IST"),
+        moment(kind=2, zone="ADT"),
         moment(kind=4, zone="Europe/Paris"),
     ],
 )

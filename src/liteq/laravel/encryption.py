@@ -114,7 +114,7 @@ def _raw(key: str | bytes, cipher: str, which: str) -> bytes:
 def _parts(token: str, *, gcm: bool) -> _Sealed:
     try:
         said = json.loads(base64.b64decode(token, validate=True))
-        iv, value, mac = said["iv"], said["value"], said["mac"]
+        iv, value, mac = (said[name] + "" for name in ("iv", "value", "mac"))  # text, or TypeError
         sealed = _Sealed(
             base64.b64decode(iv, validate=True),
             base64.b64decode(value, validate=True),
@@ -122,11 +122,11 @@ def _parts(token: str, *, gcm: bool) -> _Sealed:
             base64.b64decode(said.get("tag") or "", validate=True),  # none before Laravel 8.54
             iv + value,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise UnreadablePayload(
             f"no encrypted text of Laravel's, Base64 of JSON with iv, value and mac: {token[:40]!r}"
         ) from exc
-    if len(sealed.iv) != (_GCM_IV if gcm else _BLOCK) or not isinstance(mac, str):
+    if len(sealed.iv) != (_GCM_IV if gcm else _BLOCK):
         raise UnreadablePayload(
             f"encrypted with another cipher: its iv has {len(sealed.iv)} bytes; "
             "give the application's own (app.cipher)"
@@ -139,22 +139,28 @@ def _mac(key: bytes, signed: str) -> str:
 
 
 def _cbc_sealed(key: bytes, iv: bytes, text: bytes) -> bytes:
+    from cryptography.hazmat.primitives import padding
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-    left = _BLOCK - len(text) % _BLOCK  # PKCS #7
+    pad = padding.PKCS7(8 * _BLOCK).padder()
     does = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
-    return does.update(text + bytes([left]) * left) + does.finalize()
+    return does.update(pad.update(text) + pad.finalize()) + does.finalize()
 
 
 def _cbc_opened(key: bytes, sealed: _Sealed) -> bytes | None:
     """The text; None where the key does not fit. The mac goes first, so no padding is told on."""
+    from cryptography.hazmat.primitives import padding
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     if not hmac.compare_digest(_mac(key, sealed.signed).encode(), sealed.mac.encode()):
         return None
     does = Cipher(algorithms.AES(key), modes.CBC(sealed.iv)).decryptor()
-    text = does.update(sealed.value) + does.finalize()
-    return text[: -text[-1]]
+    pad = padding.PKCS7(8 * _BLOCK).unpadder()
+    try:
+        text = does.update(sealed.value) + does.finalize()
+        return pad.update(text) + pad.finalize()
+    except ValueError:  # signed with the key, and yet nothing that was encrypted
+        return None
 
 
 def _gcm_sealed(key: bytes, iv: bytes, text: bytes) -> tuple[bytes, bytes]:
