@@ -3,6 +3,8 @@
 import contextlib
 import sqlite3
 
+import artisan
+
 from liteq.brokers.laravel.connection import connector
 
 KINDS = ("sqlite", "postgresql", "mariadb")
@@ -94,12 +96,24 @@ class Database:
         """The rows of `jobs`, oldest first."""
         return self.run(f"SELECT {columns} FROM jobs ORDER BY id")
 
+    def for_laravel(self, laravel, need):
+        """The Laravel, told to have its tables and queues here."""
+        driver = {"postgresql": "pgsql", "mariadb": "mysql"}.get(self.kind, self.kind)
+        need(f"pdo_{driver}" in artisan.extensions(), f"PHP's pdo_{driver}")
+        laravel.env |= {"QUEUE_CONNECTION": "database", "DB_CONNECTION": driver}
+        if self.server is None:
+            laravel.env["DB_FILE"] = self.url.removeprefix("sqlite:///")
+        else:
+            name = self.server.name
+            laravel.env |= {"DB_PORT": self.server.port, "DB_DATABASE": name, "DB_USERNAME": name}
+        return laravel
+
 
 def fresh(kind, request, tmp_path):
     """A `Database`; skips where there is no such server."""
     if kind == "sqlite":
-        sqlite3.connect(tmp_path / "laravel.sqlite").close()
-        database = Database(kind, f"sqlite:///{tmp_path}/laravel.sqlite")
+        sqlite3.connect(tmp_path / "tables.sqlite").close()
+        database = Database(kind, f"sqlite:///{tmp_path}/tables.sqlite")
     elif kind == "postgresql":
         server = request.getfixturevalue("postgres_server")
         database = Database(kind, f"postgresql://laravel@127.0.0.1:{server.port}/laravel", server)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import select
 import sqlite3
 import sys
 import threading
 import time
+from contextlib import closing
 
 import databases
 import pytest
@@ -58,9 +60,8 @@ def other(database):
 
 
 def _driver(database):
-    driver = DatabaseDriver(database.connect, database.dialect, clock=lambda: NOW)
-    yield driver
-    driver.close()
+    with closing(DatabaseDriver(database.connect, database.dialect, clock=lambda: NOW)) as driver:
+        yield driver
 
 
 def parcels(*bodies, queue="default", at=None):
@@ -235,11 +236,10 @@ def test_poppers_at_once_take_no_payload_twice(database, driver):
     taken = []
 
     def work():
-        [mine] = _driver(database)
-        while deliveries := mine.pop("default", 7, NOW, UNTIL).deliveries:
-            assert all(mine.settle([Settlement(each, "delete") for each in deliveries]))
-            taken.extend(each.body for each in deliveries)
-        mine.close()
+        with closing(DatabaseDriver(database.connect, database.dialect)) as mine:
+            while deliveries := mine.pop("default", 7, NOW, UNTIL).deliveries:
+                assert all(mine.settle([Settlement(each, "delete") for each in deliveries]))
+                taken.extend(each.body for each in deliveries)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -530,7 +530,7 @@ def test_a_child_process_has_a_connection_of_its_own(driver):
 def test_a_file_that_was_replaced_is_opened_again(sqlite, sqlite_driver, request, tmp_path, caplog):
     sqlite_driver.push(parcels("old"))
 
-    (tmp_path / "laravel.sqlite").unlink()
+    (tmp_path / "tables.sqlite").unlink()
     databases.fresh("sqlite", request, tmp_path)
     sqlite_driver.push(parcels("new"))
 
@@ -579,7 +579,7 @@ def test_a_lock_that_is_never_let_go_is_a_fault_at_last(sqlite, sqlite_driver, m
     blocker = sqlite.connect()
     blocker.execute("BEGIN IMMEDIATE")
 
-    with pytest.raises(BrokerUnavailable, match=r"laravel\.sqlite.*locked.*left open"):
+    with pytest.raises(BrokerUnavailable, match=r"tables\.sqlite.*locked.*left open"):
         sqlite_driver.push(parcels("a"))
 
     blocker.execute("COMMIT")
@@ -616,7 +616,7 @@ def test_a_reader_that_never_leaves_is_a_fault_at_last(sqlite, sqlite_driver, mo
 )
 def test_any_connection_of_the_users_will_do(sqlite, tmp_path, options):
     def connect():
-        connection = sqlite3.connect(tmp_path / "laravel.sqlite", **options)
+        connection = sqlite3.connect(tmp_path / "tables.sqlite", **options)
         connection.row_factory = sqlite3.Row
         return connection
 
@@ -650,7 +650,7 @@ def test_rows_and_commits_may_be_as_the_user_has_them(server, autocommit):
 
 
 def test_a_connection_of_one_thread_tells_how_to_open_one_for_all(tmp_path, sqlite):
-    driver = DatabaseDriver(lambda: sqlite3.connect(tmp_path / "laravel.sqlite"), "sqlite")
+    driver = DatabaseDriver(lambda: sqlite3.connect(tmp_path / "tables.sqlite"), "sqlite")
     driver.counts("default")
     errors = []
 
@@ -751,3 +751,113 @@ def test_a_missing_package_is_named(monkeypatch):
         connector("mysql://localhost/shop")
     with pytest.raises(BrokerUnavailable, match=r"pip install 'psycopg\[binary\]'"):
         connector("postgresql://localhost/shop")
+
+
+# With Laravel
+
+
+@pytest.fixture
+def laravel_here(database, laravel, need):
+    """A Laravel that has its queues in `database`."""
+    return database.for_laravel(laravel, need)
+
+
+@pytest.fixture
+def real_driver(database):
+    """A driver that goes by the clock on the wall, as Laravel does."""
+    with closing(DatabaseDriver(database.connect, database.dialect)) as driver:
+        yield driver
+
+
+def now_until():
+    now = int(time.time())
+    return now, now + LEASE
+
+
+def test_what_laravel_pushes_is_popped(real_driver, laravel_here):
+    laravel_here.dispatch("bulk", 3, QUEUE="mail")
+    laravel_here.dispatch("later", 60, "Plain", QUEUE="mail")
+
+    popped = real_driver.pop("mail", 9, *now_until())
+
+    names = [json.loads(each.body)["data"]["commandName"] for each in popped.deliveries]
+    assert names == ["App\\Jobs\\Step"] * 3
+    assert 50 < popped.next_at - time.time() <= 60
+    assert (
+        real_driver.settle([Settlement(each, "delete") for each in popped.deliveries]) == [True] * 3
+    )
+    assert laravel_here.ask.size("mail") == 1
+
+
+def test_laravel_works_what_is_pushed_released_and_returned(real_driver, laravel_here):
+    laravel_here.dispatch("many", "Plain", 3)
+    now, until = now_until()
+    first, second, third = real_driver.pop("default", 3, now, until).deliveries
+
+    real_driver.settle([Settlement(first, "release", now), Settlement(second, "return")])
+    real_driver.settle([Settlement(third, "delete", follow=(Parcel("default", third.body),))])
+    events = laravel_here.work("stop-when-empty", "default", "--tries=2")
+
+    handled = [each for each in events if each["event"] == "handled"]
+
+    assert [(each["got"]["+name"], each["attempts"]) for each in handled] == [
+        (1, 1),
+        (0, 2),
+        (2, 1),
+    ]
+
+
+def test_laravel_leaves_alone_what_is_held(real_driver, laravel_here):
+    laravel_here.dispatch("job", "Plain")
+    now, until = now_until()
+    [delivery] = real_driver.pop("default", 1, now, until).deliveries
+
+    assert real_driver.renew([delivery], until) == [True]
+    assert laravel_here.ask.pop() is None
+    real_driver.renew([delivery], now)
+    assert laravel_here.ask.pop()["attempts"] == 2
+    assert real_driver.settle([Settlement(delivery, "delete")]) == [False]
+
+
+def test_what_laravel_holds_or_has_released_is_left_alone_until_then(real_driver, laravel_here):
+    laravel_here.dispatch("job", "Releases", 1, 2)
+    laravel_here.work("once")
+    now, until = now_until()
+
+    assert real_driver.pop("default", 1, now, until).deliveries == []
+    [delivery] = real_driver.pop("default", 1, now + 2, until).deliveries
+    assert delivery.attempts == 2
+    real_driver.settle([Settlement(delivery, "release", now)])
+    laravel_here.ask.pop()
+    assert real_driver.pop("default", 1, *now_until()).deliveries == []
+
+
+def test_laravel_and_we_on_one_table_take_nothing_twice(database, laravel_here):
+    laravel_here.dispatch("many", "Counted", 200)
+    worker = laravel_here.start_worker(QUIET=1, RETRY_AFTER=3)
+    ours = []
+
+    def work():
+        with closing(DatabaseDriver(database.connect, database.dialect)) as driver:
+            while driver.counts("default") != Counts(0, 0, 0):
+                now = int(time.time())
+                for each in driver.pop("default", 3, now, now + 3).deliveries:
+                    command = json.loads(each.body)["data"]["command"]
+                    id = re.search(r'"id";i:(\d+);', command)[1]
+                    ours.append((int(id), each.attempts))
+                    driver.settle([Settlement(each, "delete")])
+                    time.sleep(0.02)  # Laravel sleeps a second where SQLite refuses it a lock
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    worker.stop()
+
+    theirs = [(id, attempt) for id, _, _, attempt in laravel_here.counted()]
+    # Where SQLite refuses Laravel a lock after a run, that job runs again when its lease is over.
+    assert len(set(ours + theirs)) == len(ours + theirs)
+    assert {id for id, _ in ours + theirs} == set(range(200))
+    assert ours
+    assert theirs

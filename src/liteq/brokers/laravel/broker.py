@@ -25,7 +25,7 @@ from liteq.brokers.laravel.base import Delivery, Driver, Parcel, Settlement
 from liteq.brokers.laravel.redis import RedisDriver
 from liteq.brokers.laravel.reporter import Reporter
 from liteq.brokers.laravel.routes import TaskRouter
-from liteq.brokers.laravel.site import Route, Router, Site
+from liteq.brokers.laravel.site import Observer, Route, Router, Site
 from liteq.config import settings
 from liteq.errors import BrokerError, EncodingError, UnreadablePayload
 from liteq.job import (
@@ -69,7 +69,14 @@ class LaravelBroker:
 
     supports = frozenset({"share"})
 
-    def __init__(self, url: str, driver: Driver, site: Site, router: Router | None = None):
+    def __init__(
+        self,
+        url: str,
+        driver: Driver,
+        site: Site,
+        router: Router | None = None,
+        observer: Observer | None = None,
+    ):
         self.url = url
         self.clock = Clock()
         self.payload_limit = settings().payload_limit
@@ -77,6 +84,7 @@ class LaravelBroker:
         self.driver = driver
         self.site = site
         self._router = router or TaskRouter(site.encrypter)
+        self._observer = observer
         self._reporter: Reporter | None = None
         if site.horizon is not None and isinstance(driver, RedisDriver):
             self._reporter = Reporter(driver.client, site.horizon)
@@ -111,6 +119,10 @@ class LaravelBroker:
             for parcel in parcels:
                 self._reporter.pushed(parcel.queue, parcel.body, now)
             self._reporter.flush()
+
+    def locked(self, key: str, owner: str, ttl: int | None) -> bool:
+        """Take the lock of a unique job; False if such a one is on its way already."""
+        return bool(self._cache().lock(key, owner, ttl))
 
     def parcel(
         self,
@@ -151,6 +163,9 @@ class LaravelBroker:
         self._reported(held)
         with self._lock:
             self._held.update((each.job.receipt, each) for each in held)
+        if self._observer is not None:
+            for each in held:
+                self._observer.taken(each.job, each.envelope)
         return [each.job for each in held]
 
     def beat(self, worker: WorkerInfo, receipts: Collection[str], lease: float) -> Verdict:
@@ -193,6 +208,8 @@ class LaravelBroker:
         self._applied.update(change.receipt for change, _ in done)
         for change, held in done:
             self._owed += self._afterwards(change, held)
+            if self._observer is not None:
+                self._observer.settled(held.job, held.envelope, change)
         accepted = {change.id for change, _ in known if change.receipt in self._applied}
         with self._lock:
             for change, _ in known:
@@ -200,6 +217,11 @@ class LaravelBroker:
                 self._applied.discard(change.receipt)
         self._pay()
         return accepted
+
+    @property
+    def in_hand(self) -> int:
+        """How many jobs the worker has at the moment."""
+        return len(self._held)
 
     def due_in(self, queues: Sequence[str]) -> float | None:
         """Seconds until a payload becomes ready, as the last look into each queue has told."""
@@ -332,6 +354,7 @@ class LaravelBroker:
                 max_exceptions=envelope.max_exceptions,
                 fail_on_timeout=envelope.fail_on_timeout,
                 fault=fault,
+                label=f"{envelope.name} {envelope.uuid}",
             )
         return Job(
             id=number,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from liteq.brokers.laravel.base import Cache, Ledger
+from liteq.job import Change, Job
 from liteq.laravel.encryption import Encrypter
 from liteq.laravel.horizon import Horizon
 from liteq.laravel.payload import Envelope
@@ -23,6 +24,16 @@ class Site(NamedTuple):
     cache: Cache | None = None  # for restart and pause signals, unique locks, counted exceptions
     ledger: Ledger | None = None  # for failed_jobs and batches
     horizon: Horizon | None = None
+
+
+class Observer(Protocol):
+    """Is told of each job; from the worker's thread, and quickly, as jobs wait meanwhile."""
+
+    def taken(self, job: Job, envelope: Envelope | None) -> None:
+        """A job is about to begin."""
+
+    def settled(self, job: Job, envelope: Envelope | None, change: Change) -> None:
+        """A run has ended, and what becomes of the job has been stored."""
 
 
 class Router(Protocol):

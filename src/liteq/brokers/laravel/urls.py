@@ -33,8 +33,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from liteq.brokers.laravel import client
 from liteq.brokers.laravel.base import Cache, Driver, Ledger
 from liteq.brokers.laravel.broker import LaravelBroker
-from liteq.brokers.laravel.cache import DatabaseCache
 from liteq.brokers.laravel.database import DatabaseDriver, connector
+from liteq.brokers.laravel.database_cache import DatabaseCache
 from liteq.brokers.laravel.ledger import DatabaseLedger
 from liteq.brokers.laravel.redis import Keys, RedisCache, RedisDriver
 from liteq.brokers.laravel.site import RETRY_AFTER, Site
