@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import databases
 import pytest
@@ -368,6 +368,7 @@ def test_there_is_no_list_of_dead_letters(driver, held):
         driver.settle([Settlement(held, "bury", letter="{}")])
 
     assert driver.settle([Settlement(held, "delete")]) == [True]
+    assert driver.settle([Settlement(held, "bury", letter="{}")]) == [False]
 
 
 def test_nothing_is_settled_or_renewed_of_nothing(driver):
@@ -490,6 +491,63 @@ def test_a_lost_connection_is_opened_again_by_the_next_verb(server, server_drive
     _end_connections(server)
 
     assert bodies(server_driver.pop("default", 2, NOW, UNTIL)) == ["a", "b"]
+
+
+def test_nobody_knows_of_what_was_lost_in_commit(server):
+    doomed = True
+
+    class Cursor:
+        def __init__(self, real):
+            self.real = real
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+        def execute(self, statement, values):
+            if doomed and statement == "COMMIT":
+                _end_connections(server)
+            return self.real.execute(statement, values)
+
+    def connect():
+        connection = server.connect()
+        real = connection.cursor
+        connection.cursor = lambda: Cursor(real())
+        return connection
+
+    with closing(DatabaseDriver(connect, server.dialect, clock=lambda: NOW)) as driver:
+        with pytest.raises(BrokerUnavailable, match="lost in COMMIT"):
+            driver.push(parcels("perhaps"))
+
+        doomed = False
+        driver.push(parcels("surely"))
+
+    assert ("surely",) in server.jobs("payload")
+
+
+def test_a_deadlock_is_gone_through_again(server, server_driver):
+    server_driver.push(parcels("a", "b"))
+    first, second = server_driver.pop("default", 2, NOW, UNTIL).deliveries
+    settled = []
+
+    def settle():
+        settled.extend(
+            server_driver.settle([Settlement(first, "delete"), Settlement(second, "delete")])
+        )
+
+    with closing(server.connect()) as other:
+        cursor = other.cursor()
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT id FROM jobs WHERE payload = 'b' FOR UPDATE")
+        thread = threading.Thread(target=settle)
+        thread.start()
+        time.sleep(0.2)  # by now it has locked the first row, and waits for the second
+        with suppress(Exception):  # one of the two is the victim
+            cursor.execute("SELECT id FROM jobs WHERE payload = 'a' FOR UPDATE")
+        cursor.execute("ROLLBACK")
+    thread.join()
+
+    assert settled == [True, True]
+    assert server.jobs() == []
 
 
 def _end_connections(database):

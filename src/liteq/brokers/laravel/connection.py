@@ -290,7 +290,7 @@ def connector(url: str) -> tuple[Callable[[], Any], str]:
     if dialect.name == "sqlite":
         return _to_sqlite(parts), dialect.name
     if dialect.name == "postgresql":
-        return _to_postgresql(parts), dialect.name
+        return _to_postgresql(url, parts), dialect.name
     return _to_mysql(parts), dialect.name
 
 
@@ -334,11 +334,12 @@ def _to_sqlite(parts: SplitResult) -> Connector:
     return Connector(path, opened)
 
 
-def _to_postgresql(parts: SplitResult) -> Connector:
+def _to_postgresql(url: str, parts: SplitResult) -> Connector:
+    scheme = parts.scheme
     module = _driver("psycopg", "psycopg2", package="psycopg[binary]")
-    # libpq knows both names of the scheme, and all the options; not Laravel's "pgsql".
-    url = parts._replace(scheme="postgresql").geturl()
-    return Connector(_without_password(parts), module.connect, url)
+    # libpq knows all the options, but not Laravel's name for the scheme. Not `geturl()`: before
+    # Python 3.13 it loses the slashes of a URL without a host.
+    return Connector(_without_password(parts), module.connect, "postgresql" + url[len(scheme) :])
 
 
 def _to_mysql(parts: SplitResult) -> Connector:

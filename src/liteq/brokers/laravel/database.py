@@ -104,16 +104,12 @@ class DatabaseDriver:
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Apply those that are still ours, all in one transaction.
 
-        Raises BrokerError, and applies none, if one is to be buried. If the connection breaks in
-        COMMIT, it raises BrokerUnavailable; to settle them again is safe for all but `return`.
+        Raises BrokerError, and applies none, if one of ours is to be buried. If the connection
+        breaks in COMMIT, it raises BrokerUnavailable: to settle them again changes nothing that
+        was stored, but for a `return` whose row somebody has taken since.
         """
         if not settlements:
             return []
-        if any(each.verb == "bury" for each in settlements):
-            raise BrokerError(
-                "Laravel's database driver has no list of dead letters; "
-                "let failed jobs go into failed_jobs"
-            )
 
         def work(link: Link) -> list[bool]:
             attempts = self._locked(link, [each.delivery for each in settlements])
@@ -255,6 +251,11 @@ class DatabaseDriver:
         gone: list[int] = []
         for each in settlements:
             id = _Held.read(each.delivery).id
+            if each.verb == "bury":
+                raise BrokerError(
+                    "Laravel's database driver has no list of dead letters; "
+                    "let failed jobs go into failed_jobs"
+                )
             if each.verb == "return":
                 returned.append(id)
                 continue
