@@ -96,7 +96,8 @@ class Driver(Protocol):
 class Cache(Protocol):
     """Laravel's cache, as far as queues need it; keys without the cache's prefix.
 
-    Values are what PHP stored: numbers as text, all else PHP serialize()d.
+    Values are texts as Laravel's Redis store holds them, wherever they lie: numbers, and strings
+    of PHP's that look like one, as they are (`5`), all else PHP serialize()d (`b:1;`).
     """
 
     def get(self, keys: Sequence[str]) -> list[str | None]:
