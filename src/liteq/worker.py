@@ -84,6 +84,7 @@ class Worker:
         self.logger = logger
         self._settings = settings(**options)
         self._stop_asked = 0
+        self._asked_since = 0.0
         self.cut_off = 0  # runs that were handed back; in threads they go on all the same
         self._check()
 
@@ -110,10 +111,19 @@ class Worker:
     @property
     def pool_name(self) -> str:
         """What runs the jobs, in a word."""
-        return self._pool if isinstance(self._pool, str) else type(self._pool).__name__
+        return self._pool if isinstance(self._pool, str) else self._pool.name
+
+    def grace_is_over(self) -> bool:
+        """Whether it was told to stop so long ago that running jobs are to be cut off."""
+        asked, since = self._stop_asked, self._asked_since
+        return asked > 1 or (
+            asked > 0 and time.monotonic() >= since + self._settings.shutdown_grace
+        )
 
     def stop(self) -> None:
         """Ask the worker to stop; from any thread. A second time: at once."""
+        if not self._stop_asked:
+            self._asked_since = time.monotonic()
         self._stop_asked += 1
         try:
             self._wake_write.send(b"!")

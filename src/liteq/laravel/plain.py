@@ -42,6 +42,7 @@ LARAVEL_PROPERTIES = frozenset(
 CARBON = "Illuminate\\Support\\Carbon"  # of Laravel's now(): a Carbon\Carbon and a DateTime as well
 MODEL = "Illuminate\\Contracts\\Database\\ModelIdentifier"
 
+_DEEPEST = DEPTH - 1  # as deep as can be read, and the job object is a level too
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _ITEMS = "\0*\0items"
 _COLLECTION = frozenset({_ITEMS, "\0*\0escapeWhenCastingToString"})
@@ -369,9 +370,9 @@ def _converted(value: object, step: str, made: dict[int, tuple[Value, Value]]) -
             return item
         if kind in _AS_THEY_ARE:
             return item
-        place = _Place(above, step, above.depth + 1 if above else 0)
-        if place.depth > DEPTH:
-            _refuse(above, step, f"it is nested more than {DEPTH} levels deep, or holds itself")
+        place = _Place(above, step, above.depth + 1 if above else 1)
+        if place.depth > _DEEPEST:
+            _refuse(above, step, f"it is nested more than {_DEEPEST} levels deep, or holds itself")
         if kind is PhpObject or kind is PhpReference:
             if kind is PhpObject and not _CLASS.fullmatch(item.class_name):
                 _refuse(above, step, _NO_CLASS.format(item.class_name))

@@ -40,6 +40,7 @@ class Watcher(Protocol):
 class Pool(Protocol):
     """Runs jobs side by side. All its methods are called from the worker's own thread."""
 
+    name: str  # of what runs them, for the log
     slots: int  # how many jobs run side by side, of one kind
 
     def start(self, watcher: Watcher) -> None:

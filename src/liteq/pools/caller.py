@@ -32,6 +32,7 @@ class CallerPool:
     to renew its lease. `over()` says whether the worker's grace is over, so that the run must end.
     """
 
+    name = "at a time in this thread"
     slots = 1
 
     def __init__(

@@ -26,6 +26,8 @@ class CoroutinePool:
     Jobs that are cut off when the worker stops may clean up for `grace` seconds.
     """
 
+    name = "coroutines"
+
     def __init__(
         self, loop: asyncio.AbstractEventLoop, slots: int, limits: Limits, grace: float = 0.3
     ):

@@ -23,6 +23,7 @@ _REST = 60.0  # seconds; there is never anything to tend
 class InlinePool:
     """Runs a job when it is put, before `put` returns."""
 
+    name = "inline"
     slots = 1
 
     def __init__(self, limits: Limits):

@@ -75,6 +75,8 @@ class _Child:
 class ProcessPool:
     """Runs each plain function alone in a process, coroutines many to a process."""
 
+    name = "processes"
+
     def __init__(self, worker: str, concurrency: int, limits: Limits, settings: Settings):
         self.slots = concurrency
         self._worker = worker

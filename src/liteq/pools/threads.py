@@ -44,6 +44,8 @@ class _InHand(NamedTuple):
 class ThreadPool:
     """Runs each plain function in a thread, coroutines together on one event loop."""
 
+    name = "threads"
+
     def __init__(self, worker: str, concurrency: int, limits: Limits, settings: Settings):
         self.slots = concurrency
         self._worker = worker

@@ -83,7 +83,7 @@ class LaravelBroker:
         self.lease: float | None = site.retry_after
         self.driver = driver
         self.site = site
-        self._router = router or TaskRouter(site.encrypter)
+        self._router = TaskRouter(site.encrypter) if router is None else router
         self._observer = observer
         self._reporter: Reporter | None = None
         if site.horizon is not None and isinstance(driver, RedisDriver):

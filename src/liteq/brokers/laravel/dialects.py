@@ -145,10 +145,7 @@ class Dialect:
             text = str(error)
             return next((fault for part, fault in _SQLITE if part in text), "other")
         if self.name == "mysql":
-            number = getattr(error, "errno", None)
-            if number is None and error.args:
-                number = error.args[0]
-            return _MYSQL.get(number, "other") if isinstance(number, int) else "other"
+            return _mysql_fault(error)
         return _postgresql_fault(error, connection)
 
 
@@ -199,6 +196,15 @@ def _driver(kind: type) -> Any:
         if module is not None and hasattr(module, "paramstyle"):
             return module
     return None
+
+
+def _mysql_fault(error: BaseException) -> Fault:
+    number = getattr(error, "errno", None)
+    if number is None and error.args:
+        number = error.args[0]
+    if "Connection not available" in str(error):  # MySQL Connector, which gives no number here
+        return "lost"
+    return _MYSQL.get(number, "other") if isinstance(number, int) else "other"
 
 
 def _postgresql_fault(error: BaseException, connection: Any) -> Fault:
