@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Coroutine, Generator, Sequence
+from concurrent.futures import CancelledError
 from functools import cache
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
@@ -156,7 +157,7 @@ class Bridged:
     def _result(self, awaited: Coroutine[Any, Any, _Returned]) -> _Returned:
         try:
             return asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
-        except RuntimeError as error:
+        except (RuntimeError, CancelledError) as error:  # it was closed before, or meanwhile
             awaited.close()
             raise BrokerUnavailable(
                 f"the event loop of the Redis client is gone: {error}"
