@@ -529,7 +529,7 @@ def deep(levels):
         ({True: 1}, r"data\[True\]: a key"),
         ({2**63: 1}, r"data\[9223372036854775808\]: a key"),
         ({"7": 1, 7: 2}, r"data: two of its keys are one in PHP"),
-        (itself(), r"data\[0\].*….*: it is nested more than 512 levels deep, or holds itself"),
+        (itself(), r"data\[0\].*….*: it is nested more than 511 levels deep, or holds itself"),
         (PhpObject("App\\X", {"\0*\0a": [2**63]}), r"data\.a\[0\]: "),
         (PhpObject("no class", {}), r"data: 'no class' is no name of a PHP class"),
         (PhpReference([2**63]), r"data\.value\[0\]: "),
@@ -541,7 +541,11 @@ def test_what_php_cannot_hold_is_refused_naming_the_place(value, message):
 
 
 def test_the_deepest_that_is_written_can_be_read():
-    assert loads(dumps(to_php(deep(512))))
+    found = loads(dumps(job("App\\Jobs\\X", {"a": deep(511)})))
+
+    assert properties(found) == {"a": deep(511)}
+    with pytest.raises(EncodingError, match="more than 511 levels deep"):
+        job("App\\Jobs\\X", {"a": deep(512)})
 
 
 def test_objects_are_converted_inside_and_shared_as_they_were():
