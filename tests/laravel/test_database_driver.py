@@ -16,7 +16,13 @@ import pytest
 from liteq.brokers.laravel.base import Counts, Parcel, Popped, Settlement
 from liteq.brokers.laravel.connection import connector
 from liteq.brokers.laravel.database import DatabaseDriver
-from liteq.errors import BrokerError, BrokerReadOnly, BrokerUnavailable
+from liteq.errors import (
+    BrokerCorrupt,
+    BrokerError,
+    BrokerFull,
+    BrokerReadOnly,
+    BrokerUnavailable,
+)
 
 NOW = 1_800_000_000
 LEASE = 90
@@ -800,6 +806,45 @@ def test_what_may_not_be_written_is_told(sqlite):
         driver.push(parcels("a"))
     assert driver.counts("default") == Counts(0, 0, 0)
     driver.close()
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path):
+    (tmp_path / "text.sqlite").write_text("no database" * 1000)
+    connect, dialect = connector(f"sqlite:///{tmp_path}/text.sqlite")
+
+    with (
+        closing(DatabaseDriver(connect, dialect)) as driver,
+        pytest.raises(BrokerCorrupt, match=r"text\.sqlite.*not a database"),
+    ):
+        driver.push(parcels("a"))
+
+
+def test_a_full_disk_is_told_and_then_works_again(sqlite):
+    def connect():
+        connection = sqlite.connect()
+        connection.execute("PRAGMA max_page_count = 40")
+        return connection
+
+    with closing(DatabaseDriver(connect, "sqlite", clock=lambda: NOW)) as driver:
+        with pytest.raises(BrokerFull, match="free some space"):
+            driver.push(parcels(*["x" * 100_000] * 5))
+        driver.push(parcels("small"))
+
+    assert sqlite.jobs("payload") == [("small",)]
+
+
+def test_a_commit_that_is_refused_has_stored_nothing(request, tmp_path):
+    postgres = databases.fresh("postgresql", request, tmp_path)
+    postgres.run("ALTER TABLE jobs ADD UNIQUE (queue) DEFERRABLE INITIALLY DEFERRED")
+
+    with closing(DatabaseDriver(postgres.connect, postgres.dialect)) as driver:
+        with pytest.raises(BrokerError, match="duplicate key"):
+            driver.push(parcels("a", "b"))
+        driver.push(parcels("c"))
+
+    rows = postgres.jobs("payload")
+    postgres.run("DROP TABLE jobs")
+    assert rows == [("c",)]
 
 
 @pytest.mark.parametrize("name", ["postgresql", "mysql"])

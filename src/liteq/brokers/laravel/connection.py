@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from liteq.brokers.laravel import dialects
 from liteq.brokers.laravel.dialects import Dialect, Fault
 from liteq.errors import (
+    BrokerCorrupt,
     BrokerError,
     BrokerFull,
     BrokerReadOnly,
@@ -35,6 +36,7 @@ _KINDS: dict[Fault, tuple[type[BrokerError], str]] = {
     "unavailable": (BrokerUnavailable, "check that it is there and lets this user in"),
     "read-only": (BrokerReadOnly, "this user must be able to write"),
     "full": (BrokerFull, "nothing was stored: free some space and try again"),
+    "corrupt": (BrokerCorrupt, "restore it from a backup"),
     "other": (BrokerError, "see the database's own message"),
 }
 

@@ -16,8 +16,8 @@ from liteq.errors import BrokerError
 # lost         the connection is gone: open another
 # missing      no such table or column
 # unavailable  no server, no file, or no entry
-# read-only, full: as they say; other: all else
-Fault = Literal["again", "lost", "missing", "unavailable", "read-only", "full", "other"]
+# read-only, full, corrupt: as they say; other: all else
+Fault = Literal["again", "lost", "missing", "unavailable", "read-only", "full", "corrupt", "other"]
 
 _ALIASES = {"pgsql": "postgresql", "postgres": "postgresql", "mariadb": "mysql"}
 _SQLITE: tuple[tuple[str, Fault], ...] = (
@@ -27,6 +27,8 @@ _SQLITE: tuple[tuple[str, Fault], ...] = (
     ("no such column", "missing"),
     ("readonly", "read-only"),
     ("is full", "full"),
+    ("not a database", "corrupt"),
+    ("malformed", "corrupt"),
     ("unable to open", "unavailable"),
     ("disk I/O", "unavailable"),
 )
@@ -40,6 +42,8 @@ _POSTGRESQL: tuple[tuple[str, Fault], ...] = (
     ("25006", "read-only"),
     ("42501", "read-only"),  # no right to write
     ("53100", "full"),
+    ("XX001", "corrupt"),
+    ("XX002", "corrupt"),
     ("57P0", "lost"),  # shut down by an administrator
     ("08", "lost"),
     ("28", "unavailable"),  # wrong password
