@@ -172,12 +172,13 @@ class AsyncQueue:
         loop = asyncio.get_running_loop()
         if self._behind is None or self._loop is not loop:
             redis = Bridged(self._client, loop) if self._redis is not None else None
-            driver = self._desk.driver(redis, self._client, blocking_seconds(self._client))
+            block = blocking_seconds(self._client)
             watch = Watch(
                 self._desk,
                 lambda event, told: loop.call_soon_threadsafe(self.events.emit, event, told),
             )
-            self._behind, self._loop = self._desk.broker(driver, redis, watch), loop
+            self._behind = self._desk.broker(self._client, redis, block, watch)
+            self._loop = loop
         return self._behind
 
     def _letters(self) -> Letters:

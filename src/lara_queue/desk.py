@@ -94,14 +94,15 @@ class Desk:
 
     # ── the broker behind ──
 
-    def broker(self, driver: Driver, client: Client | None, observer: "Watch") -> LaravelBroker:
+    def broker(
+        self, place: object, client: Client | None, block: float, observer: "Watch"
+    ) -> LaravelBroker:
         """Laravel's queues, with this desk's handlers."""
-        where = "redis" if client is not None else "a database"
-        return LaravelBroker(
-            f"Laravel's queues on {where}", driver, self.site(client), self.handlers, observer
-        )
+        driver = self._driver(client, place, block)
+        url = f"Laravel's queues on {'Redis' if client is not None else 'a database'}"
+        return LaravelBroker(url, driver, self._site(client, place), self.handlers, observer)
 
-    def site(self, client: Client | None) -> Site:
+    def _site(self, client: Client | None, place: object) -> Site:
         """What the settings say of the Laravel application."""
         settings = self.settings
         return Site(
@@ -111,11 +112,11 @@ class Desk:
             retry_after=settings.retry_after,
             encrypter=self.encrypter,
             cache=self._cache(client),
-            ledger=_ledger(settings),
+            ledger=_ledger(settings, place),
             horizon=Horizon(settings.horizon, settings.connection) if settings.horizon else None,
         )
 
-    def driver(self, client: Client | None, place: object, block: float) -> Driver:
+    def _driver(self, client: Client | None, place: object, block: float) -> Driver:
         """The driver for a Redis client, or for a `Database`."""
         if isinstance(place, Database):
             return DatabaseDriver(place.connect, place.dialect, place.table)
@@ -278,10 +279,10 @@ def _encrypter(settings: Settings) -> Encrypter | None:
     return Encrypter(settings.app_key, settings.previous_keys)
 
 
-def _ledger(settings: Settings) -> Ledger | None:
+def _ledger(settings: Settings, place: object) -> Ledger | None:
     failed = settings.failed
-    if failed is None:
-        return None
+    if failed is None:  # a table has no list of dead letters beside it
+        return DatabaseLedger(place.connect, place.dialect) if isinstance(place, Database) else None
     if isinstance(failed, str):
         return DatabaseLedger(*connector(failed))
     if callable(failed):

@@ -46,9 +46,9 @@ class Queue:
         self.events = EventEmitter()
         self._desk = Desk(queue, self.settings, self.events)
         redis = Blocking(client) if callable(getattr(client, "execute_command", None)) else None
-        driver = self._desk.driver(redis, client, blocking_seconds(client))
-        self._broker = self._desk.broker(driver, redis, Watch(self._desk, self.events.emit))
-        self._letters = Letters(driver, self._desk.queues)
+        watch = Watch(self._desk, self.events.emit)
+        self._broker = self._desk.broker(client, redis, blocking_seconds(client), watch)
+        self._letters = Letters(self._broker.driver, self._desk.queues)
         self._worker: Worker | None = None
 
     # ── handlers ──

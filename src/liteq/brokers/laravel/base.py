@@ -118,6 +118,9 @@ class Cache(Protocol):
     def unlock(self, key: str, owner: str | None) -> None:
         """Release the lock if `owner` holds it (None: whoever holds it)."""
 
+    def close(self) -> None:
+        """Let go of connections that are our own."""
+
 
 class Ledger(Protocol):
     """Laravel's tables of failed jobs and of batches, which may lie beside a queue on Redis."""

@@ -245,8 +245,9 @@ class LaravelBroker:
         except BrokerError as error:  # it comes back by itself when its reservation runs out
             logger.error("%d job(s) could not be given back: %s", len(leftover), error)
         self.driver.close()
-        if self.site.ledger is not None:
-            self.site.ledger.close()
+        for store in (self.site.cache, self.site.ledger):
+            if store is not None:
+                store.close()
 
     # ── questions and people's actions, as far as Laravel has answers ──
 

@@ -250,6 +250,10 @@ class RedisCache:
         """Release the lock if `owner` holds it (None: whoever holds it)."""
         self._client.run("unlock", [self._prefix + key], ["" if owner is None else owner])
 
+    def close(self) -> None:
+        """Let go of connections that are our own."""
+        self._client.close()
+
 
 class Bell:
     """The `Listener`: a thread that waits at `:notify` while the worker sleeps.

@@ -28,7 +28,7 @@ ones from LARAVEL_APP_PREVIOUS_KEYS or APP_PREVIOUS_KEYS.
 
 import os
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from liteq.brokers.laravel import client
 from liteq.brokers.laravel.base import Cache, Driver, Ledger
@@ -77,16 +77,17 @@ def cache_from(url: str, prefix: str, redis_prefix: str) -> Cache:
 
 def _split(url: str) -> tuple[str, dict[str, str]]:
     """The URL of the server or file, and our own parameters; others stay with the server."""
-    parts = urlsplit(url.removeprefix("laravel+"))
-    if not url.startswith("laravel+") or parts.scheme not in SCHEMES:
+    # Cut as text: urlunsplit would take slashes away from sqlite:// and unix://.
+    place, _, query = url.removeprefix("laravel+").partition("?")
+    if not url.startswith("laravel+") or place.partition("://")[0] not in SCHEMES:
         raise ValueError(
             f"no Laravel queue for the URL {_shown(url)!r}; it begins with one of "
             + ", ".join(f"laravel+{scheme}://" for scheme in SCHEMES)
         )
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    pairs = parse_qsl(query, keep_blank_values=True)
     given = {name: value for name, value in pairs if name in _NAMES}
-    others = "&".join(f"{name}={value}" for name, value in pairs if name not in _NAMES)
-    return urlunsplit(parts._replace(query=others, fragment="")), given
+    others = urlencode([pair for pair in pairs if pair[0] not in _NAMES])
+    return f"{place}?{others}" if others else place, given
 
 
 def _redis_driver(place: str, given: Mapping[str, str]) -> Driver:
@@ -149,10 +150,9 @@ def _other_database(place: str, number: str | None) -> str:
     """The same Redis, another of its numbered databases."""
     if number is None:
         return place
-    parts = urlsplit(place)
-    if parts.scheme == "unix":
-        return urlunsplit(parts._replace(query=f"db={_number('cache_db', number)}"))
-    return urlunsplit(parts._replace(path=f"/{_number('cache_db', number)}"))
+    server, _, query = place.partition("?")
+    pairs = [pair for pair in parse_qsl(query) if pair[0] != "db"]
+    return f"{server}?{urlencode([*pairs, ('db', _number('cache_db', number))])}"
 
 
 def _seconds(text: str) -> int | None:
@@ -172,8 +172,5 @@ def _number(name: str, text: str) -> int:
 
 def _shown(url: str) -> str:
     """The URL without its password, for messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@", 1) if password else url
