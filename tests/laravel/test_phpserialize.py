@@ -353,6 +353,8 @@ def test_an_int_beyond_64_bits_is_not_written(value):
 def test_half_a_surrogate_pair_is_not_written():
     with pytest.raises(EncodingError, match="half a surrogate pair"):
         dumps({"a": "\ud800"})
+    with pytest.raises(EncodingError, match="no name of a PHP class"):
+        dumps(PhpObject("\ud800", {}))
 
 
 @pytest.mark.parametrize("key", [True, None, 1.5, 2**63])

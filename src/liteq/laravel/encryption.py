@@ -174,7 +174,7 @@ def _gcm_opened(key: bytes, sealed: _Sealed) -> bytes | None:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    if len(sealed.tag) != _BLOCK:  # a shorter one could be guessed
+    if len(sealed.tag) != _BLOCK:  # as Laravel asks
         return None
     try:
         return AESGCM(key).decrypt(sealed.iv, sealed.value + sealed.tag, None)

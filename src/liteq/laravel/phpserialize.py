@@ -262,32 +262,28 @@ def dumps(value: Value, *, depth: int = PHP_DEPTH) -> bytes:
     while True:
         for key, item in items:
             if keyed:
-                put(_key(key, array=array))
+                if type(key) is str and not array and key.isascii():
+                    put(f's:{len(key)}:"{key}";')
+                else:
+                    put(_key(key, array))
+            count += 1
             kind = type(item)
-            if kind is PhpReference:
-                cell = item
-                item = item.value  # noqa: PLW2901 -- what is shared stands for the share
-                kind = type(item)
-                identity: object = id(item) if kind in _OBJECTS else id(cell)
-                if kind is PhpEnum:
-                    identity = item
-                number = numbers.get(identity)
-                if number:
-                    put(f"R:{number};")
-                    continue
-                count += 1
-                numbers[identity] = count
-            else:
-                count += 1
+            if kind in _LINKED:
+                letter = "r"
+                identity: object = id(item)
+                if kind is PhpReference:
+                    letter, item = "R", item.value  # noqa: PLW2901 -- it stands for what it holds
+                    kind = type(item)
                 if kind in _OBJECTS:
                     identity = item if kind is PhpEnum else id(item)
-                    number = numbers.get(identity)
-                    if number:
-                        put(f"r:{number};")
-                        continue
-                    numbers[identity] = count
+                number = numbers.get(identity)
+                if number:
+                    put(f"{letter}:{number};")
+                    count -= letter == "R"
+                    continue
+                numbers[identity] = count
             if kind is str:
-                put(_string(item))
+                put(f's:{len(item)}:"{item}";' if item.isascii() else _string(item))
             elif kind is int:
                 if not INT_MIN <= item <= INT_MAX:
                     raise EncodingError(
@@ -361,6 +357,7 @@ def int_key(key: str) -> Key:
 
 
 _OBJECTS = frozenset({PhpObject, PhpEnum, PhpCustom})
+_LINKED = _OBJECTS | {PhpReference}
 
 
 def _fail(data: bytes, pos: int, expected: str) -> NoReturn:
@@ -485,13 +482,14 @@ def _escaped(data: bytes, pos: int) -> tuple[str | bytes, int]:
     return _text(raw.decode("latin-1")), at + 2
 
 
-def _key(key: Key, *, array: bool) -> str:
-    if array and type(key) is str:
-        key = int_key(key)
-    if isinstance(key, str | bytes):
-        return _string(key)
+def _key(key: Key, array: bool) -> str:
     if type(key) is int and INT_MIN <= key <= INT_MAX:
         return f"i:{key};"
+    if isinstance(key, str):
+        found = int_key(key) if array else key
+        return f"i:{found};" if type(found) is int else _string(key)
+    if isinstance(key, bytes):
+        return _string(key)
     raise EncodingError(f"{key!r} is no key of a PHP array; give text or an int of 64 bits")
 
 
@@ -510,7 +508,10 @@ def _string(value: str | bytes) -> str:
 
 def _bytes(name: str) -> int:
     """How many bytes a class's name takes; it may hold bytes that are no UTF-8."""
-    return len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+    try:
+        return len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError as exc:
+        raise EncodingError(f"{name!r} is no name of a PHP class; it has no UTF-8") from exc
 
 
 def _surrogates(data: bytes) -> str:
