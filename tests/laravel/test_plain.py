@@ -342,7 +342,12 @@ def test_what_is_no_value_of_php_is_refused():
 def test_a_users_data_comes_without_what_laravel_keeps_in_a_job():
     assert properties(loads(VECTORS["job without SerializesModels"])) == {"n": 5}
     assert properties(loads(VECTORS["job delay as Carbon"])) == {"n": 1}
+    assert properties(PhpObject("App\\Jobs\\X", {"queue": None})) == {}
     assert "chained" in LARAVEL_PROPERTIES
+
+
+def test_a_users_data_is_a_dict_even_where_it_looks_like_a_date():
+    assert properties(moment()) == moment().properties
 
 
 # Python to PHP

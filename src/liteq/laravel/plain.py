@@ -66,7 +66,7 @@ _ABBREVIATIONS = {
 
 
 class _Place(NamedTuple):
-    """Where a value stands, for messages: data['a'][3] is (((None, 'a'), 3)."""
+    """Where a value stands, for messages: of `data['a'][3]` the last step, and what is above."""
 
     above: Optional["_Place"]
     step: str
@@ -132,8 +132,7 @@ def properties(job: PhpObject) -> dict[str, Any]:
     Without what Laravel's traits keep in each job, `LARAVEL_PROPERTIES`.
     """
     own = {name: v for name, v in names(job).items() if name not in LARAVEL_PROPERTIES}
-    found: dict[str, Any] = plain(PhpObject("", own))  # type: ignore[arg-type]
-    return found
+    return plain(own) if own else {}
 
 
 def names(found: PhpObject) -> dict[str, Value]:
