@@ -244,19 +244,24 @@ class AsyncQueue:
 
     @contextmanager
     def _signals(self, worker: Worker) -> Iterator[None]:
-        """SIGTERM and SIGINT stop us, where we are the main thread and may say so."""
+        """SIGTERM and SIGINT stop us, SIGUSR2 and SIGCONT pause and resume, in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.getsignal(number) for number in numbers]
-        for number in numbers:
-            loop.add_signal_handler(number, worker.stop)
+        actions = {
+            signal.SIGTERM: worker.stop,
+            signal.SIGINT: worker.stop,
+            signal.SIGUSR2: worker.pause,
+            signal.SIGCONT: worker.resume,
+        }
+        before = [signal.getsignal(number) for number in actions]
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
         try:
             yield
         finally:
-            for number, handler in zip(numbers, before, strict=True):
+            for number, handler in zip(actions, before, strict=True):
                 loop.remove_signal_handler(number)
                 signal.signal(number, handler)
 

@@ -73,7 +73,8 @@ class Worker:
     ):
         if isinstance(queues, str):
             raise ValueError(f"queues={queues!r} is a text; give a list of names: [{queues!r}]")
-        self.queues = tuple(dict.fromkeys(queues if queues is not None else registry.queues()))
+        self._queues_asked = None if queues is None else tuple(dict.fromkeys(queues))
+        self.queues = self._queues_asked or tuple(registry.queues())
         self.concurrency = (os.cpu_count() or 1) if concurrency is None else concurrency
         self.task_timeout = task_timeout
         self.burst = burst
@@ -83,6 +84,7 @@ class Worker:
         self._broker = broker
         self.logger = logger
         self._settings = settings(**options)
+        self.paused = False
         self._stop_asked = 0
         self._asked_since = 0.0
         self.cut_off = 0  # runs that were handed back; in threads they go on all the same
@@ -99,6 +101,8 @@ class Worker:
         broker = self._broker
         if broker is None:
             broker = brokers.connect(self._url) if self._url else brokers.current()
+        if self._queues_asked is None and broker.queues:
+            self.queues = broker.queues
         broker.count()  # a broker that cannot be used is better known now
         self._wake_read, self._wake_write = socket.socketpair()
         try:
@@ -125,14 +129,27 @@ class Worker:
         if not self._stop_asked:
             self._asked_since = time.monotonic()
         self._stop_asked += 1
+        self._wake()
+
+    def pause(self) -> None:
+        """Take no more jobs until `resume`; those that run go on. From any thread."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Take jobs again."""
+        self.paused = False
+        self._wake()
+
+    def _wake(self) -> None:
         try:
             self._wake_write.send(b"!")
         except (AttributeError, OSError):  # not running (any more)
             return
 
     def _check(self) -> None:
-        if not self.queues or not all(self.queues):
-            raise ValueError(f"queues={list(self.queues)!r}: name at least one, and none empty")
+        asked = self._queues_asked
+        if asked is not None and not (asked and all(asked)):
+            raise ValueError(f"queues={list(asked)!r}: name at least one, and none empty")
         if self.concurrency < 1:
             raise ValueError(f"concurrency={self.concurrency!r} must be at least 1")
         if self.task_timeout is not None and not 0 < self.task_timeout < float("inf"):
@@ -142,20 +159,29 @@ class Worker:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT stop us, where we are the main thread and may say so."""
+        """SIGTERM and SIGINT stop us, SIGUSR2 and SIGCONT pause and resume, as Laravel's workers.
+
+        Only where we are the main thread, and may say so.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def on_signal(_number: int, _frame: FrameType | None) -> None:
-            self.stop()
+        actions = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGUSR2: self.pause,
+            signal.SIGCONT: self.resume,
+        }
 
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(number, on_signal) for number in numbers]
+        def on_signal(number: int, _frame: FrameType | None) -> None:
+            actions[signal.Signals(number)]()
+
+        before = [signal.signal(number, on_signal) for number in actions]
         try:
             yield
         finally:
-            for number, handler in zip(numbers, before, strict=True):
+            for number, handler in zip(actions, before, strict=True):
                 signal.signal(number, handler)
 
 
@@ -181,6 +207,7 @@ class _Run:
         self._next_beat = self._next_tick = self._next_prune = 0.0
         self._next_pool = 0.0
         self._skip_again = 0.0
+        self._was_paused = False
         self._due = float("inf")  # when the next delayed job is due, steady clock
         self._troubles = 0
         self._trouble_until = 0.0
@@ -268,6 +295,8 @@ class _Run:
         self._more = False
         if self._stopping_since is not None or time.monotonic() < self._trouble_until:
             return
+        if self._worker.paused:
+            return
         limit, skip = self._pool.room()
         if limit < 1 or (skip and time.monotonic() < self._skip_again):
             return
@@ -313,6 +342,10 @@ class _Run:
 
     def _tick(self, now: float) -> None:
         """Look at what nobody rings for."""
+        if self._worker.paused != self._was_paused:
+            self._was_paused = self._worker.paused
+            said = "is paused" if self._was_paused else "goes on"
+            self._logger.info("worker %s %s", self._id, said, extra={"worker": self._id})
         if self._pool.crowded():
             self._take(self._pool.take_back())
         if now < self._trouble_until:
@@ -554,14 +587,15 @@ def _pool(worker: Worker, broker: Store, settings: Settings) -> Pool:
     if not isinstance(worker._pool, str):
         return worker._pool
     limits = Limits(worker.task_timeout, broker.payload_limit, settings.memory_limit_mb)
+    ahead = "ahead" in broker.supports
     if worker._pool == "processes":
         from liteq.pools.processes import ProcessPool
 
-        return ProcessPool(worker.worker_id, worker.concurrency, limits, settings)
+        return ProcessPool(worker.worker_id, worker.concurrency, limits, settings, ahead=ahead)
     if worker._pool == "threads":
         from liteq.pools.threads import ThreadPool
 
-        return ThreadPool(worker.worker_id, worker.concurrency, limits, settings)
+        return ThreadPool(worker.worker_id, worker.concurrency, limits, settings, ahead=ahead)
     from liteq.pools.inline import InlinePool
 
     return InlinePool(limits)

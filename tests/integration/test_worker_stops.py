@@ -188,3 +188,17 @@ if __name__ == "__main__":
 
 def _running():
     return Filter(status="running")
+
+
+def test_paused_worker_takes_nothing_until_it_is_to_go_on(crew):
+    hand = crew.hire("--concurrency", "1")
+    hand.send(signal.SIGUSR2)
+    wait_for(lambda: "is paused" in hand.log(), "the worker to pause")
+    job = chores.add.delay(1, 2)
+    time.sleep(1.2)  # two of its looks at the queue
+
+    assert status(job)["status"] == "pending"
+
+    hand.send(signal.SIGCONT)
+
+    assert job.result(timeout=10) == 3

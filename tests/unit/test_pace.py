@@ -112,3 +112,19 @@ def test_a_claim_for_one_kind_may_bring_only_the_other_and_still_fit():
 
     assert full is None
     assert plain.in_hand + room <= MOST
+
+
+def test_lane_that_may_not_claim_ahead_has_what_it_runs():
+    lane = Pace(2, ahead=False)
+
+    for moment in range(1, 50):
+        lane.took(lane.room())
+        lane.ended(2, moment / 1000)
+
+    assert lane.room() == 2
+
+
+def test_lanes_that_may_not_claim_ahead_take_what_either_could_begin():
+    plain, coroutine = Pace(2, ahead=False), Pace(20, ahead=False)
+
+    assert share(plain, coroutine) == (2, None)

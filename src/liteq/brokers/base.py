@@ -61,7 +61,10 @@ class Broker(Protocol):
     clock: Clock
     payload_limit: int  # bytes, for encoded arguments and results
     lease: float | None  # seconds; a store whose leases are set elsewhere. None: the worker's own
-    supports: frozenset[str]  # what not every broker can: "share" (other processes see the jobs)
+    # What not every broker can: "share" (other processes see the jobs), "ahead" (a claim costs a
+    # job nothing until it begins, so that some may be claimed before there is a slot for them).
+    supports: frozenset[str]
+    queues: tuple[str, ...]  # that a worker reads if it is told none; (): those of its tasks
 
     def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
         """Store the jobs, all or none; their ids, in order."""

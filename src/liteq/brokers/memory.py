@@ -76,7 +76,8 @@ class _Queue:
 class MemoryBroker:
     """All verbs of `Store` over dicts and heaps; `memory://NAME` names one of several."""
 
-    supports: frozenset[str] = frozenset()
+    supports: frozenset[str] = frozenset({"ahead"})
+    queues: tuple[str, ...] = ()
     lease: float | None = None  # the worker's own setting
 
     def __init__(self, url: str = "memory://"):

@@ -11,10 +11,11 @@ _WINDOW = 0.02  # seconds over which the speed is measured
 
 
 class Pace:
-    """The pace of one lane of a pool."""
+    """The pace of one lane of a pool; without `ahead` it has no more in hand than it has slots."""
 
-    def __init__(self, slots: int):
+    def __init__(self, slots: int, *, ahead: bool = True):
         self.slots = slots
+        self.ahead = ahead
         self.in_hand = 0
         self._rate = 0.0  # jobs a second
         self._ended = 0
@@ -53,7 +54,7 @@ class Pace:
         return max(0, allowed - self.in_hand)
 
     def _allowed(self) -> int:
-        return min(MOST, self.slots + int(self._rate * AHEAD * 2))
+        return min(MOST, self.slots + int(self._rate * AHEAD * 2)) if self.ahead else self.slots
 
 
 def share(plain: Pace, coroutine: Pace) -> tuple[int, Pace | None]:
@@ -68,5 +69,7 @@ def share(plain: Pace, coroutine: Pace) -> tuple[int, Pace | None]:
         wanted, full = (coroutine, plain) if plain.closed() else (plain, coroutine)
         return (wanted.room(), full) if wanted.hungry() else (0, None)
     # They may all turn out to be of one kind.
+    if not plain.ahead:
+        return min(plain.room(), coroutine.room()), None
     most = MOST - max(plain.in_hand, coroutine.in_hand)
     return min(most, max(plain.room(), coroutine.room())), None

@@ -77,7 +77,15 @@ class ProcessPool:
 
     name = "processes"
 
-    def __init__(self, worker: str, concurrency: int, limits: Limits, settings: Settings):
+    def __init__(
+        self,
+        worker: str,
+        concurrency: int,
+        limits: Limits,
+        settings: Settings,
+        *,
+        ahead: bool = True,
+    ):
         self.slots = concurrency
         self._worker = worker
         self._limits = limits
@@ -85,7 +93,8 @@ class ProcessPool:
         definitions = registry.definitions()
         self._has_async = any(definition.is_async for definition in definitions)
         self._has_plain = not all(definition.is_async for definition in definitions)
-        self._lanes = [_Lane(concurrency), _Lane(concurrency * settings.async_limit)]
+        lanes = concurrency, concurrency * settings.async_limit
+        self._lanes = [_Lane(slots, ahead=ahead) for slots in lanes]
         self._children: list[_Child] = []
         self._in_hand: dict[str, _InHand] = {}
         self._ended: list[Outcome] = []
@@ -495,8 +504,8 @@ class ProcessPool:
 class _Lane:
     """The way of one kind of jobs to the children: a backlog here, then the kernel's queue."""
 
-    def __init__(self, slots: int):
-        self.pace = Pace(slots)
+    def __init__(self, slots: int, *, ahead: bool):
+        self.pace = Pace(slots, ahead=ahead)
         self.backlog: deque[str] = deque()
         self.large: set[str] = set()  # sent, and not ended yet
         self.watched = False

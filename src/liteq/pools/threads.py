@@ -46,12 +46,21 @@ class ThreadPool:
 
     name = "threads"
 
-    def __init__(self, worker: str, concurrency: int, limits: Limits, settings: Settings):
+    def __init__(
+        self,
+        worker: str,
+        concurrency: int,
+        limits: Limits,
+        settings: Settings,
+        *,
+        ahead: bool = True,
+    ):
         self.slots = concurrency
         self._worker = worker
         self._limits = limits._replace(memory_mb=0)
         self._grace = settings.timeout_grace
-        self._paces = [Pace(concurrency), Pace(concurrency * settings.async_limit)]
+        lanes = concurrency, concurrency * settings.async_limit
+        self._paces = [Pace(slots, ahead=ahead) for slots in lanes]
         self._moved = [False, False]
         kinds = {definition.is_async for definition in registry.definitions()}
         self._mixed = len(kinds) == 2

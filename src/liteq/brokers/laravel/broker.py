@@ -67,7 +67,7 @@ class LaravelBroker:
     name, unless there is another `router`.
     """
 
-    supports = frozenset({"share"})
+    supports = frozenset({"share"})  # not "ahead": Laravel counts an attempt at the claim
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class LaravelBroker:
         self.clock = Clock()
         self.payload_limit = settings().payload_limit
         self.lease: float | None = site.retry_after
+        self.queues = site.queues
         self.driver = driver
         self.site = site
         self._router = TaskRouter(site.encrypter) if router is None else router
