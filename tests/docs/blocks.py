@@ -5,11 +5,14 @@ A comment right before a block says what a reader would do with it:
     <!-- test: file=tasks.py -->    save it so (`add=tasks.py`: at the end of that file)
     <!-- test: continues -->        type it below the previous Python block
     <!-- test: worker -->           run it while `liteq worker --app tasks.py` works
+    <!-- test: listens -->          start it, go on; at the page's end it has done all there is
+    <!-- test: redis -->            there is a Redis from here on, where a reader would have his
     <!-- test: fails -->            it is meant to end with an error
     <!-- test: skip: reason -->     nobody runs it, and why
 
 Without one, a Python block is a script of its own, and each line of a bash block is a command;
-`liteq worker` is seen to finish what is due, then ended by SIGTERM.
+`liteq worker` is seen to finish what is due, then ended by SIGTERM. Words may be joined:
+`redis file=worker.py listens`.
 """
 
 import contextlib
@@ -27,6 +30,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SHOWN_ONLY = {"text", "toml", "ini", "dockerfile", "yaml", "json", "console"}
 PATIENCE = 30.0  # seconds until something that ought to happen counts as never
+REDIRECTED = """import socket
+
+_ask = socket.getaddrinfo
+
+
+def getaddrinfo(host, port, *args, **options):
+    if host == "localhost" and str(port) == "6379":
+        host, port = "127.0.0.1", {port}
+    return _ask(host, port, *args, **options)
+
+
+socket.getaddrinfo = getaddrinfo
+"""
 _FENCE = re.compile(
     r"(?:^<!-- test: (?P<how>.*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -95,6 +111,13 @@ class Place:
     @property
     def database(self):
         return Path(self.directory, self.environment.get("LITEQ_DB", "liteq.db"))
+
+    def use_redis(self, server):
+        """From now on `localhost:6379` is this server, for each Python program that runs here."""
+        folder = self.directory / ".redirected"
+        self.write(".redirected/sitecustomize.py", REDIRECTED.format(port=server.port))
+        self.environment["PYTHONPATH"] = str(folder)
+        self.environment["PYTHONUNBUFFERED"] = "1"
 
     def write(self, name, text):
         path = self.directory / name
@@ -174,6 +197,25 @@ class Place:
         return any(
             str(process.pid) in str(tuple(row)) for row in self.rows("SELECT * FROM workers")
         )
+
+    @contextlib.contextmanager
+    def running(self, command):
+        """While the body runs, so does this command, with its output in the log; ended for sure."""
+        with self.log.open("w", encoding="utf-8") as sink:
+            process = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=self.environment,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def work_off(self, command):
         """Let a worker do all that is due, then stop it. Its log."""
