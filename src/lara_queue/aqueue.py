@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, overload
 
+from lara_queue.beside import InProcesses, in_thread
 from lara_queue.desk import Desk, Push, Watch, check_client, jobs_of
 from lara_queue.events import AsyncIOEventEmitter
 from lara_queue.handlers import Handler
@@ -116,8 +117,13 @@ class AsyncQueue:
         BrokerError if Redis cannot be used at all; later faults of it are waited out.
         """
         self._desk.check()
+        processes = self.settings.processes
+        beside = InProcesses(processes) if processes else None
+        if beside is not None:
+            for function in self._desk.handlers.plain():
+                beside.check(function)
         broker = self._broker()
-        self._desk.handlers.open(awaited=True)
+        self._desk.handlers.open(beside or in_thread)
         try:
             worker = self._worker = self._made_worker(broker, stop_when_empty)
             with self._signals(worker):
@@ -126,6 +132,8 @@ class AsyncQueue:
         finally:
             self._worker = None
             self._desk.handlers.close()
+            if beside is not None:
+                beside.close()
 
     def stop(self) -> None:
         """Ask `listen` to return once running jobs have ended."""

@@ -4,10 +4,9 @@ A handler gets `{"name": "App\\\\Jobs\\\\X", "data": {…}}`. Whatever it return
 it raises is a failed attempt.
 """
 
-import asyncio
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from liteq.laravel.payload import Envelope
 from liteq.registry import Definition
 
 Handler = Callable[[dict[str, Any]], Any]
+Beside = Callable[[Handler, dict[str, Any]], Awaitable[Any]]
 
 
 class _Known(NamedTuple):
@@ -61,12 +61,17 @@ class Handlers:
         """Whether there is one."""
         return bool(self._known)
 
-    def open(self, *, awaited: bool) -> None:
-        """Make them known to the worker's pools; `awaited`: as coroutines, all of them."""
+    def plain(self) -> list[Handler]:
+        """Those that are no coroutine functions."""
+        functions = [known.function for known in self._known.values()]
+        return [each for each in functions if not inspect.iscoroutinefunction(each)]
+
+    def open(self, beside: Beside | None = None) -> None:
+        """Make them known to the worker's pools; with `beside` as coroutines, plain ones by it."""
         for name, known in self._known.items():
             function: Handler = known.function
-            if awaited and not inspect.iscoroutinefunction(function):
-                function = _in_thread(function)
+            if beside is not None and not inspect.iscoroutinefunction(function):
+                function = _awaited(function, beside)
             self._names[name] = self._register(name or "any job", function, HandlerCodec)
         self._nobody = self._register("no handler", _never, _NobodyCodec)
 
@@ -149,12 +154,12 @@ class _NobodyCodec(HandlerCodec):
         )
 
 
-def _in_thread(function: Handler) -> Handler:
+def _awaited(function: Handler, beside: Beside) -> Handler:
     """A plain function, to be awaited."""
 
     @functools.wraps(function)
     async def run(message: dict[str, Any]) -> Any:
-        returned = await asyncio.to_thread(function, message)
+        returned = await beside(function, message)
         return await returned if inspect.isawaitable(returned) else returned
 
     with suppress(AttributeError):

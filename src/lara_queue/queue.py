@@ -110,7 +110,7 @@ class Queue:
         BrokerError if Redis cannot be used at all; later faults of it are waited out.
         """
         self._desk.check()
-        self._desk.handlers.open(awaited=False)
+        self._desk.handlers.open()
         try:
             self._worker = self._made_worker(stop_when_empty)
             self._worker.run()

@@ -68,7 +68,10 @@ class Settings:
     """Seconds that a running job is left when the queue is told to stop."""
 
     processes: int = 0
-    """Run handlers in so many processes, which can be stopped whatever they do; 0: in this one."""
+    """Run handlers in so many processes; 0: in this one. `Queue` can stop them whatever they do.
+
+    With `AsyncQueue` these are for its plain handlers alone, which must be importable.
+    """
 
     failed: str | Ledger | Callable[[FailedJob], object] | None = None
     """Where jobs that have failed for good go: URL of the database with failed_jobs, or a function.

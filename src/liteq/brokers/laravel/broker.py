@@ -396,7 +396,8 @@ class LaravelBroker:
         # Most jobs are none, and to look for the word costs nothing; what is encrypted hides it.
         if not payload.is_encrypted(envelope) and '"chained";a:' not in envelope.command:
             return None
-        return payload.next_of_chain(payload.opened(envelope, self.site.encrypter))
+        command = payload.opened(envelope, self.site.encrypter)
+        return payload.next_of_chain(command, self.clock.wall())
 
     def _count_exceptions(self, held: list[_Held]) -> None:
         """How often those jobs have failed whose failures are counted, PHP's runs included."""
@@ -428,8 +429,9 @@ class LaravelBroker:
         if change.status == "pending":
             if change.attempts < held.job.attempt:
                 return Settlement(delivery, "return")
-            due = self.clock.wall() if change.due is None else change.due
-            return Settlement(delivery, "release", math.ceil(due))
+            now = self.clock.wall()
+            due = now if change.due is None else change.due
+            return Settlement(delivery, "release", math.ceil(due) if due > now else int(now))
         if change.status == "failed":
             return self._failed(change, held)
         follow = self._follower(held) if change.status == "done" else ()
@@ -478,13 +480,12 @@ class LaravelBroker:
             uuid=str(uuid.uuid4()),
             now=now,
             options=payload.options_of(chain.command),
-            delay=chain.delay or None,
+            delay=None if chain.due is None else max(0, math.ceil(chain.due - now)),
             # Whether the next class wants it is PHP's knowledge; PHP reads both.
             encrypter=self.site.encrypter if payload.is_encrypted(held.envelope) else None,
         )
         queue = chain.queue or self.site.default_queue
-        due = now + chain.delay if chain.delay else None
-        return (self.parcel(queue, fields, due, _tags(chain.command)),)
+        return (self.parcel(queue, fields, chain.due, _tags(chain.command)),)
 
     def _afterwards(self, change: Change, held: _Held) -> list[Callable[[], None]]:
         """What Laravel's handler and Horizon's listeners do once a job has been settled."""
