@@ -5,7 +5,9 @@ Source: `Illuminate\\Queue\\Queue::createPayload` and `Queue\\Jobs\\Job`, Larave
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from liteq.errors import EncodingError, UnreadablePayload
@@ -15,7 +17,9 @@ from liteq.laravel.phpserialize import PhpObject
 
 CALL_OBJECT = "Illuminate\\Queue\\CallQueuedHandler@call"  # `job` of every job that is an object
 CLOSURE = "Illuminate\\Queue\\CallQueuedClosure"
+_PASSED_ON = ("chainConnection", "chainQueue", "chainCatchCallbacks")
 _SHOWN = 120  # characters of a payload in a message
+_LONGEST = 1e10  # seconds, 300 years: no wait is that long
 
 
 class Envelope(NamedTuple):
@@ -54,7 +58,7 @@ class Chain(NamedTuple):
     command: PhpObject  # it carries the rest of the chain
     connection: str | None
     queue: str | None
-    delay: int  # seconds
+    due: float | None  # unix seconds; None: at once
 
 
 def read(body: str) -> Envelope:
@@ -83,7 +87,7 @@ def read(body: str) -> Envelope:
         max_tries=_whole(fields, "maxTries"),
         max_exceptions=_whole(fields, "maxExceptions"),
         backoff=_backoff(fields),
-        timeout=_whole(fields, "timeout") or None,
+        timeout=max(0, _whole(fields, "timeout") or 0) or None,  # PHP's alarm takes no less either
         retry_until=_whole(fields, "retryUntil", "timeoutAt"),
         fail_on_timeout=bool(fields.get("failOnTimeout")),
         fields=fields,
@@ -189,10 +193,10 @@ def as_text(fields: Mapping[str, Any]) -> str:
     return text
 
 
-def next_of_chain(command: PhpObject) -> Chain | None:
+def next_of_chain(command: PhpObject, now: float) -> Chain | None:
     """What is to be pushed when this job has done its work; None: it is no chain, or its end.
 
-    As `Illuminate\\Bus\\Queueable::dispatchNextJobInChain` does it.
+    As `Illuminate\\Bus\\Queueable::dispatchNextJobInChain` does it; a delay counts from `now`.
     Raises UnreadablePayload for a next job that cannot be read.
     """
     have = _by_name(command)
@@ -200,34 +204,37 @@ def next_of_chain(command: PhpObject) -> Chain | None:
     if not isinstance(chained, dict) or not chained:
         return None
     first, *rest = chained.values()
-    if not isinstance(first, str):
+    if not isinstance(first, str | bytes):
         raise UnreadablePayload(f"the next job of the chain of {command.class_name} is no text")
-    follower = phpserialize.loads(first.encode())
+    follower = phpserialize.loads(first.encode() if isinstance(first, str) else first)
     if not isinstance(follower, PhpObject):
         raise UnreadablePayload(f"the next job of the chain of {command.class_name} is no object")
     its = _by_name(follower)
-    follower.properties["chained"] = dict(enumerate(rest))
-    for name in ("chainConnection", "chainQueue", "chainCatchCallbacks"):
-        follower.properties[name] = have.get(name)
-    return Chain(
-        follower,
-        _text(its.get("connection")) or _text(have.get("chainConnection")),
-        _text(its.get("queue")) or _text(have.get("chainQueue")),
-        max(0, _int(its.get("delay")) or 0),
-    )
+    connection = _text(its.get("connection")) or _text(have.get("chainConnection"))
+    queue = _text(its.get("queue")) or _text(have.get("chainQueue"))
+    due = _due(its.get("delay"), now, follower.class_name)
+    follower.properties |= {
+        "chained": dict(enumerate(rest)),
+        "connection": connection,
+        "queue": queue,
+        **{name: have.get(name) for name in _PASSED_ON},
+    }
+    return Chain(follower, connection, queue, due)
 
 
 def options_of(command: PhpObject) -> Options:
     """What the job object asks for by its own properties, as far as they are written out."""
     its = _by_name(command)
     backoff = its.get("backoff")
-    waits = list(backoff.values()) if isinstance(backoff, dict) else [backoff]
+    waits = backoff.values() if isinstance(backoff, dict) else str(backoff).split(",")
     return Options(
         max_tries=_int(its.get("tries")),
         max_exceptions=_int(its.get("maxExceptions")),
         backoff=tuple(wait for wait in map(_int, waits) if wait is not None),
         timeout=_int(its.get("timeout")),
+        retry_until=_moment(its.get("retryUntil")),
         fail_on_timeout=bool(its.get("failOnTimeout")),
+        delete_when_missing_models=bool(its.get("deleteWhenMissingModels")) or None,
     )
 
 
@@ -298,15 +305,37 @@ def _backoff(fields: Mapping[str, Any]) -> tuple[float, ...]:
         told = fields.get("delay")
     if told is None:
         return ()
-    parts: Sequence[Any] = told.split(",") if isinstance(told, str) else (told,)
-    if isinstance(told, list):
-        parts = told
+    if isinstance(told, dict):  # a list that cjson has emptied on its way
+        told = list(told.values())
+    parts = told.split(",") if isinstance(told, str) else told if isinstance(told, list) else [told]
     try:
-        return tuple(max(0.0, float(part)) for part in parts)
+        waits = tuple(max(0.0, float(part or 0)) for part in parts)  # PHP: (int) '' is 0
     except (TypeError, ValueError):
+        waits = (math.inf,)
+    if any(wait > _LONGEST for wait in waits):
         raise UnreadablePayload(
-            f"the payload's backoff {told!r} is no number of seconds; it should read like '10,30'"
-        ) from None
+            f"the payload's backoff {told!r:.80} is no number of seconds; it should read like "
+            "'10,30'"
+        )
+    return waits
+
+
+def _due(delay: Any, now: float, name: str) -> float | None:
+    """When a job with this delay is ready; None: at once. As `InteractsWithTime::availableAt`."""
+    found = plain.plain(delay)
+    if isinstance(found, datetime):
+        return found.timestamp()
+    seconds = found.total_seconds() if isinstance(found, timedelta) else found
+    try:
+        wait = float(seconds or 0)
+    except (TypeError, ValueError):
+        wait = math.inf
+    if wait > _LONGEST:
+        raise UnreadablePayload(
+            f"{name}, the next job of the chain, has a delay of {found!r:.200}, whose length only "
+            "PHP knows"
+        )
+    return now + wait if wait > 0 else None
 
 
 def _whole(fields: Mapping[str, Any], *names: str) -> int | None:
@@ -322,7 +351,14 @@ def _whole(fields: Mapping[str, Any], *names: str) -> int | None:
 
 
 def _int(value: Any) -> int | None:
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _moment(value: Any) -> int | None:
+    found = plain.plain(value)
+    return int(found.timestamp()) if isinstance(found, datetime) else _int(found)
 
 
 def _text(value: Any) -> str | None:
