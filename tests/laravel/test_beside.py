@@ -18,7 +18,7 @@ def pid_to_file(job):
 
 
 def served(server, handler, jobs, **settings):
-    """The queue after it has run these jobs."""
+    """The dead letters after a queue has run these jobs."""
 
     async def main():
         async with redis.asyncio.Redis(port=server.port) as client:
@@ -26,7 +26,7 @@ def served(server, handler, jobs, **settings):
             queue.handler(handler)
             await queue.bulk(jobs, max_tries=1)
             await queue.listen(stop_when_empty=True)
-            return queue, await queue.dead_letters()
+            return await queue.dead_letters()
 
     return asyncio.run(main())
 
@@ -34,7 +34,7 @@ def served(server, handler, jobs, **settings):
 def test_plain_handlers_run_in_threads(redis_server):
     seen = []
 
-    queue, letters = served(
+    letters = served(
         redis_server, lambda job: seen.append(threading.current_thread()), [("X", {})] * 3
     )
 
@@ -46,9 +46,7 @@ def test_plain_handlers_run_in_threads(redis_server):
 def test_plain_handlers_run_in_processes(redis_server, tmp_path):
     file = tmp_path / "pids"
 
-    queue, letters = served(
-        redis_server, pid_to_file, [("X", {"file": str(file)})] * 6, processes=2
-    )
+    served(redis_server, pid_to_file, [("X", {"file": str(file)})] * 6, processes=2)
 
     pids = file.read_text().split()
     assert len(pids) == 6
@@ -60,7 +58,7 @@ def test_process_that_dies_takes_one_job_along(redis_server, tmp_path):
     file = tmp_path / "pids"
     jobs = [("X", {"file": str(file), "die": n == 2}) for n in range(6)]
 
-    queue, letters = served(redis_server, pid_to_file, jobs, processes=2)
+    letters = served(redis_server, pid_to_file, jobs, processes=2)
 
     assert len(file.read_text().split()) == 5
     assert [letter.error.partition(":")[0] for letter in letters] == ["BrokenProcessPool"]
