@@ -39,6 +39,7 @@ from liteq.worker import Worker
 logger = logging.getLogger("lara_queue")
 
 _Handler = TypeVar("_Handler", bound=Handler)
+_Listener = TypeVar("_Listener", bound=Callable[..., Any])
 
 
 class AsyncQueue:
@@ -83,6 +84,12 @@ class AsyncQueue:
     def handler(self, function: Any = None, /, *, unique_id: UniqueId | None = None) -> Any:
         """Have a function run jobs, as `Queue.handler`; a plain one runs in a thread."""
         return self._desk.handler(function, unique_id)
+
+    @overload
+    def on(self, event: str) -> Callable[[_Listener], _Listener]: ...
+
+    @overload
+    def on(self, event: str, listener: _Listener) -> _Listener: ...
 
     def on(self, event: str, listener: Any = None) -> Any:
         """Call a function, plain or `async def`, at an event; also as a decorator."""

@@ -30,6 +30,7 @@ from liteq.worker import Worker
 logger = logging.getLogger("lara_queue")
 
 _Handler = TypeVar("_Handler", bound=Handler)
+_Listener = TypeVar("_Listener", bound=Callable[..., Any])
 
 
 class Queue:
@@ -69,6 +70,12 @@ class Queue:
         second handler of the same jobs.
         """
         return self._desk.handler(function, unique_id)
+
+    @overload
+    def on(self, event: str) -> Callable[[_Listener], _Listener]: ...
+
+    @overload
+    def on(self, event: str, listener: _Listener) -> _Listener: ...
 
     def on(self, event: str, listener: Any = None) -> Any:
         """Call a function at an event, see `lara_queue.events`; also as a decorator."""

@@ -20,6 +20,24 @@ SHOWS = {
     ],
     "demo.py": ["all kept."],
 }
+SHOWS_WITH_REDIS = {
+    "async_example.py": [
+        "attempt 1 of App\\Jobs\\CheckPage: TimeoutError: no answer",
+        "App\\Jobs\\SendReport with {'report': 7}",
+        "201 jobs, 1 of them twice",
+        "Throughput: ",
+    ],
+    "lara_queue_sync.py": [
+        "App\\Jobs\\Alarm: {'level': 'red'}\ninvoice A-1 over 19.99, due 2026-12-24",
+        "nobody could run: ValueError: no user 7",
+        "still to come: 1",
+    ],
+    "laravel_tasks.py": [
+        "report 7 until 31.12.2026 as pdf, attempt 1",
+        "hello Ann",
+        "left: 0",
+    ],
+}
 
 
 @pytest.fixture
@@ -28,7 +46,10 @@ def place(tmp_path):
 
 
 def test_every_example_is_known_here():
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == SHOWS.keys()
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
+        *SHOWS,
+        *SHOWS_WITH_REDIS,
+    }
 
 
 @pytest.mark.parametrize("name", SHOWS)
@@ -37,3 +58,15 @@ def test_an_example_shows_what_it_is_about(place, name):
 
     assert [text for text in SHOWS[name] if text not in output] == [], output
     assert list(place.directory.iterdir()) == []  # it leaves nothing behind in this folder
+
+
+@pytest.mark.parametrize("name", SHOWS_WITH_REDIS)
+def test_an_example_with_redis_shows_what_it_is_about(place, redis_server, redis_client, name):
+    place.environment["REDIS_URL"] = redis_server.url
+    redis_client.set("somebody's", "own")
+
+    output = place.run(["python", str(ROOT / "examples" / name)])
+
+    assert [text for text in SHOWS_WITH_REDIS[name] if text not in output] == [], output
+    assert redis_client.keys() == ["somebody's"]  # it leaves nothing behind there
+    assert list(place.directory.iterdir()) == []
