@@ -5,20 +5,24 @@ A comment right before a block says what a reader would do with it:
     <!-- test: file=tasks.py -->    save it so (`add=tasks.py`: at the end of that file)
     <!-- test: continues -->        type it below the previous Python block
     <!-- test: worker -->           run it while `liteq worker --app tasks.py` works
-    <!-- test: listens -->          start it, go on; at the page's end it has done all there is
-    <!-- test: redis -->            there is a Redis from here on, where a reader would have his
+    <!-- test: save=tasks.py -->    save it so, and do not run it
+    <!-- test: listens -->          start it and go on; it does all there is before it is ended
+    <!-- test: shows -->            what was just run, or listens, prints these lines
+    <!-- test: redis -->            from here on there is a Redis where a reader would have his
+    <!-- test: laravel -->          … and a Laravel, with the job classes that the page has saved
     <!-- test: fails -->            it is meant to end with an error
     <!-- test: skip: reason -->     nobody runs it, and why
 
 Without one, a Python block is a script of its own, and each line of a bash block is a command;
-`liteq worker` is seen to finish what is due, then ended by SIGTERM. Words may be joined:
-`redis file=worker.py listens`.
+`liteq worker` is seen to finish what is due, then ended by SIGTERM. Words may stand together:
+`redis save=tasks.py`.
 """
 
 import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -114,10 +118,25 @@ class Place:
 
     def use_redis(self, server):
         """From now on `localhost:6379` is this server, for each Python program that runs here."""
+        self._redis = server
         folder = self.directory / ".redirected"
         self.write(".redirected/sitecustomize.py", REDIRECTED.format(port=server.port))
         self.environment["PYTHONPATH"] = str(folder)
         self.environment["PYTHONUNBUFFERED"] = "1"
+
+    def use_laravel(self, server):
+        """From now on there is `php artisan`, on the same Redis."""
+        artisan = ROOT / "tests" / "docs" / "artisan.php"
+        self.write("artisan", f"<?php require {str(artisan)!r};\n")
+        self.environment["REDIS_PORT"] = str(server.port)
+        self.environment["APP_KEY"] = "base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+    def idle(self):
+        """Whether who listens on the Redis here waits for jobs, and runs none."""
+        with self._redis.client() as client:
+            reserved = sum(client.zcard(key) for key in client.keys("*:reserved"))
+            waiting = [each for each in client.client_list() if "b" in each["flags"]]
+        return bool(waiting) and reserved == 0
 
     def write(self, name, text):
         path = self.directory / name
@@ -238,6 +257,8 @@ class Place:
             return ""
         if words[:2] == ["liteq", "worker"] and "--burst" not in words:
             return self.work_off(words)
+        if words[:3] == ["php", "artisan", "queue:work"]:
+            return self.run([*words, "--stop-when-empty"], status=status)
         return self.run(["bash", "-c", line], status=status)
 
 
@@ -251,54 +272,120 @@ def until(holds, what, log=None):
 
 
 class Reader:
-    """Somebody who follows a page from its top to its end."""
+    """Somebody who follows a page from its top to its end.
 
-    def __init__(self, directory):
+    `redis()` is asked for a server when the page comes to need one, `need` for PHP.
+    """
+
+    def __init__(self, directory, redis=None, need=None):
         self.place = Place(directory)
         self.session = ""
+        self.said = ""  # by what was run last
+        self._redis, self._need = redis, need
+        self._server = None
+        self._listener = None  # its command and process
+        self._running = contextlib.ExitStack()  # ends it whatever happens
 
     def follow(self, page):
         """Do what each block of the page asks for; errors name the block."""
-        for block in read(page):
-            try:
-                self.do(block)
-            except AssertionError as exc:
-                raise AssertionError(f"{block.where}\n{exc}") from exc
+        with self._running:
+            for block in read(page):
+                try:
+                    self.do(block)
+                except AssertionError as exc:
+                    raise AssertionError(f"{block.where}\n{exc}") from exc
+            self._end_listener()
 
     def do(self, block):
         """Do what this block asks for."""
-        if block.how.startswith("skip:") or block.language in SHOWN_ONLY:
+        how = block.how.split()
+        if block.how.startswith("skip:") or (block.language in SHOWN_ONLY and "shows" not in how):
             return
-        act = {"python": self._python, "bash": self._bash, "sql": self._sql}
+        if "redis" in how or "laravel" in how:
+            self._go_to_redis("laravel" in how)
+        how = [word for word in how if word not in ("redis", "laravel")]
+        act = {
+            "python": self._python,
+            "bash": self._bash,
+            "sql": self._sql,
+            "php": self._php,
+            "text": self._shown,
+        }
         assert block.language in act, f"nothing is known of language {block.language!r}"
-        act[block.language](block)
+        act[block.language](block, how)
 
-    def _python(self, block):
-        how, _, name = block.how.partition("=")
-        if how == "file":
-            self.place.python(block.text, name=name)
-        elif how == "add":
+    def _python(self, block, how):
+        does, _, name = how[0].partition("=") if how else ("", "", "")
+        if does == "file":
+            self.said = self.place.python(block.text, name=name)
+        elif does == "save":
+            self.place.write(name, block.text)
+        elif does == "add":
             path = self.place.directory / name
-            self.place.python(path.read_text(encoding="utf-8") + "\n\n" + block.text, name=name)
+            text = path.read_text(encoding="utf-8") + "\n\n" + block.text
+            self.said = self.place.python(text, name=name)
         else:
-            self._script(block, how.split())
+            self._script(block, how)
 
     def _script(self, block, how):
         self.session = self.session + "\n" + block.text if "continues" in how else block.text
         with self._background(how):
-            self.place.python(self.session, status=1 if "fails" in how else 0)
+            self.said = self.place.python(self.session, status=1 if "fails" in how else 0)
 
-    def _bash(self, block):
-        how = block.how.split()
+    def _bash(self, block, how):
+        lines = block.text.replace("\\\n", " ").splitlines()
+        if "listens" in how:
+            [line] = lines
+            self._listen(shlex.split(line))
+            return
         with self._background(how):
-            for line in block.text.replace("\\\n", " ").splitlines():
-                self.place.shell(line, status=1 if "fails" in how else 0)
+            said = [self.place.shell(line, status=1 if "fails" in how else 0) for line in lines]
+        self.said = "".join(said)
+
+    def _php(self, block, how):
+        if how and how[0].startswith("save="):
+            self.place.write(how[0].partition("=")[2], block.text)
+            return
+        self.place.write("script.php", "<?php\n" + block.text)
+        self.said = self.place.run(["php", "artisan", "run", "script.php"])
+
+    def _shown(self, block, how):
+        for line in block.text.splitlines():
+            until(lambda: line in self._printed(), f"{line!r} to be shown", self.place.log)  # noqa: B023
+
+    def _printed(self):
+        log = self.place.log
+        return self.said + (log.read_text(encoding="utf-8") if log.exists() else "")
 
     def _background(self, how):
         if "worker" not in how:
             return contextlib.nullcontext()
         return self.place.working(["liteq", "worker", "--app", "tasks.py"])
 
-    def _sql(self, block):
+    def _go_to_redis(self, with_laravel):
+        if self._server is None:
+            self._server = self._redis()
+            self.place.use_redis(self._server)
+        if with_laravel:
+            self._need(shutil.which("php"), "PHP with Laravel")
+            self.place.use_laravel(self._server)
+
+    def _listen(self, command):
+        """Have this run beside all that follows, instead of what ran so before."""
+        self._end_listener()
+        self._listener = command, self._running.enter_context(self.place.running(command))
+
+    def _end_listener(self):
+        """Let it do all there is; then it must end by SIGTERM."""
+        if self._listener is None:
+            return
+        (command, process), self._listener = self._listener, None
+        log = self.place.log
+        until(lambda: process.poll() is not None or self.place.idle(), f"{command} to be idle", log)
+        assert process.poll() is None, f"{command} ended early\n{log.read_text()}"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0, f"{command}\n{log.read_text()}"
+
+    def _sql(self, block, how):
         with contextlib.closing(sqlite3.connect(self.place.database, timeout=10)) as connection:
             connection.executescript(block.text)

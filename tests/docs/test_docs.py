@@ -15,8 +15,8 @@ def named(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_block_works_for_a_reader_from_top_to_end(page, tmp_path):
-    Reader(tmp_path).follow(page)
+def test_every_block_works_for_a_reader_from_top_to_end(page, tmp_path, request, need):
+    Reader(tmp_path, lambda: request.getfixturevalue("redis_server"), need).follow(page)
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=named)
