@@ -93,7 +93,7 @@ def text(value: Value) -> str | None:
     if value is None or isinstance(value, bool):
         return "1" if value else ""
     if isinstance(value, float):
-        written = repr(value).removesuffix(".0")
+        written = f"{value:.14g}"  # PHP's setting `precision`
         return None if written.strip("-.0123456789") else written
     return str(value) if isinstance(value, int) else None
 
