@@ -589,7 +589,9 @@ def _spread(
 
     What `more` hides may replace any.
     """
-    both = dict.fromkeys(entries, more.rest) if more.rest else dict(entries)
+    both: dict[str | int, Value] = dict(entries)
+    if more.rest:
+        both = dict.fromkeys(entries, more.rest)
     for key, value in more.entries.items():
         if isinstance(key, int):
             both[follows] = value
