@@ -11,6 +11,7 @@ from lara_queue.desk import Database, database
 from lara_queue.events import AsyncIOEventEmitter, EventEmitter
 from lara_queue.letters import DeadLetter
 from lara_queue.metrics import Metrics
+from lara_queue.project import Project, from_laravel
 from lara_queue.queue import Queue
 from lara_queue.settings import FailedJob, Settings
 from liteq.backoff import RetryPolicy
@@ -30,11 +31,13 @@ __all__ = [
     "Metrics",
     "PhpEnum",
     "PhpObject",
+    "Project",
     "Queue",
     "Retry",
     "RetryPolicy",
     "Settings",
     "UnreadablePayload",
     "database",
+    "from_laravel",
     "unique_by",
 ]

@@ -13,7 +13,7 @@ from lara_queue.settings import FailedJob, Settings
 from liteq import times
 from liteq.brokers.laravel import urls
 from liteq.brokers.laravel.base import Cache, Driver, Ledger, Parcel
-from liteq.brokers.laravel.broker import LaravelBroker, unique_keys
+from liteq.brokers.laravel.broker import LaravelBroker
 from liteq.brokers.laravel.client import Client
 from liteq.brokers.laravel.database import DatabaseDriver, connector
 from liteq.brokers.laravel.ledger import DatabaseLedger
@@ -21,7 +21,7 @@ from liteq.brokers.laravel.redis import Keys, RedisCache, RedisDriver
 from liteq.brokers.laravel.routes import UniqueId
 from liteq.brokers.laravel.site import Site
 from liteq.job import Change, Job
-from liteq.laravel import payload
+from liteq.laravel import naming, payload
 from liteq.laravel.encryption import Encrypter
 from liteq.laravel.horizon import Horizon
 from liteq.laravel.payload import Envelope, Options
@@ -106,6 +106,7 @@ class Desk:
         """What the settings say of the Laravel application."""
         settings = self.settings
         return Site(
+            laravel=settings.laravel,
             connection=settings.connection,
             queues=self.queues,
             default_queue=settings.default_queue,
@@ -121,15 +122,18 @@ class Desk:
         if isinstance(place, Database):
             return DatabaseDriver(place.connect, place.dialect, place.table)
         assert client is not None
-        return RedisDriver(client, Keys(self.settings.prefix, self.settings.cluster), block=block)
+        keys = Keys(self.settings.redis_prefix(), self.settings.cluster)
+        return RedisDriver(client, keys, block=block)
 
     def _cache(self, client: Client | None) -> Cache | None:
         settings = self.settings
-        if settings.cache is not None:
-            return urls.cache_from(settings.cache, settings.cache_prefix or "", settings.prefix)
-        if settings.cache_prefix is None or client is None:
+        prefix, within = settings.redis_prefix(), settings.whole_cache_prefix()
+        if settings.cache == "none" or (settings.cache is None and client is None):
             return None
-        return RedisCache(client, settings.prefix + settings.cache_prefix)
+        if settings.cache is not None:
+            return urls.cache_from(settings.cache, within, prefix, client)
+        assert client is not None
+        return RedisCache(client, prefix + within)
 
     # ── pushing ──
 
@@ -180,7 +184,8 @@ class Desk:
         parcel = broker.parcel(queue or self.queues[0], fields, due, tags)
         lock = None
         if unique_id is not None:
-            lock = unique_keys(name, str(unique_id))[0], identity[:16], unique_for or None
+            key = naming.unique_lock(self.settings.laravel, name, str(unique_id))
+            lock = key, identity[:16], unique_for or None
         return Push(identity, parcel, lock)
 
     def _encrypting(self, name: str) -> Encrypter:

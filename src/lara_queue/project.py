@@ -8,12 +8,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from lara_queue import phpconfig, places
 from lara_queue.files import Files, Part, table_of
 from lara_queue.phpconfig import Table, Unknown
 from lara_queue.places import Batching, Cache, Database, Failed, Horizon, Redis
+from liteq.laravel import naming
 
 _SERVED = ("redis", "database")
 _NOT_CONNECTIONS = ("client", "options", "clusters")  # keys of database.redis that are none
@@ -78,6 +80,34 @@ class Project:
         query |= {name: None if v is None else str(v) for name, v in options.items()}
         given = {name: value for name, value in query.items() if value is not None}
         return f"{base}?{urlencode(given, quote_via=quote, safe=',:/')}"
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a `Queue` or `AsyncQueue` beside this application.
+
+        Queue(client, queue=project.queue, **project.settings())
+        """
+        redis, cache = self.redis, self.cache
+        where: str | None = None
+        if not cache.shared:
+            where = "none"
+        elif cache.url:
+            where = cache.url
+        elif redis is not None and cache.database not in (None, redis.database):
+            where = f"{_redis_base(redis).removeprefix('laravel+')}?db={cache.database}"
+        return {
+            "laravel": _major(self.laravel_version),
+            "prefix": redis.prefix if redis else None,
+            "cluster": bool(redis and redis.cluster and _braces(self.laravel_version)),
+            "connection": self.connection,
+            "default_queue": self.queue or "default",
+            "retry_after": self.retry_after,
+            "cache": where,
+            "cache_prefix": cache.prefix,
+            "app_key": self.app_key,
+            "previous_keys": self.previous_keys,
+            "failed": self.failed.url,
+            "horizon": self.horizon.prefix if self.horizon.shared else None,
+        }
 
     def environment(self, **options: str | int | None) -> dict[str, str]:
         """The variables to export for a worker: its URL (with `options`, see `url`), its keys."""
@@ -427,6 +457,14 @@ def _redis_query(project: Project, redis: Redis) -> dict[str, str | None]:
     return query
 
 
+def _major(version: str | None) -> int:
+    """The version by which keys are named."""
+    number = re.match(r"\d{1,6}", version or "")
+    if number is None:
+        return naming.USUAL
+    return min(max(int(number[0]), naming.OLDEST), naming.NEWEST)
+
+
 def _braces(version: str | None) -> bool:
     """Whether this Laravel puts braces around the names of queues on a cluster: since 13.5."""
     numbers = [int(number) for number in re.findall(r"\d{1,6}", version or "99")[:2]]
@@ -435,7 +473,9 @@ def _braces(version: str | None) -> bool:
 
 def _queue_query(project: Project) -> dict[str, str | None]:
     retry_after = project.retry_after
+    version = _major(project.laravel_version)
     query: dict[str, str | None] = {
+        "laravel": None if version == naming.USUAL else str(version),
         "queues": project.queue,
         "retry_after": None if retry_after is None else str(retry_after),
         "connection": project.connection,
@@ -458,7 +498,13 @@ def _cache_query(project: Project) -> dict[str, str | None]:
     if not cache.shared:
         return {"cache": "none"}
     number = None if cache.url or cache.database is None else str(cache.database)
-    return {"cache": cache.url, "cache_prefix": cache.prefix, "cache_db": number}
+    locks = None if cache.lock_database is None else str(cache.lock_database)
+    return {
+        "cache": cache.url,
+        "cache_prefix": cache.prefix,
+        "cache_db": number,
+        "lock_db": locks,
+    }
 
 
 def _database_base(project: Project) -> str:

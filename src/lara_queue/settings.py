@@ -6,8 +6,8 @@ from typing import Any
 
 from liteq.backoff import DEFAULT, RetryPolicy
 from liteq.brokers.laravel.base import Ledger
-from liteq.brokers.laravel.redis import Keys
 from liteq.brokers.laravel.site import RETRY_AFTER
+from liteq.laravel import naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,12 @@ class Settings:
     Raises ValueError for a value that makes no sense, naming it.
     """
 
-    prefix: str = Keys().prefix
-    """Redis' key prefix: `database.redis.options.prefix`; Laravel 13: `laravel-database-`."""
+    laravel: int = naming.USUAL
+    """Laravel's version, 8 to 13: it has named keys differently over time."""
+
+    prefix: str | None = None
+    """Redis' key prefix, `database.redis.options.prefix`; None: `laravel_database_`, or as named
+    by that version."""
 
     cluster: bool = False
     """Braces around queue names, as Laravel 13.5 and newer put them on a Redis Cluster."""
@@ -43,11 +47,13 @@ class Settings:
     retry_after: int | None = RETRY_AFTER
     """Seconds until a job whose worker is gone is run again; None: never."""
 
-    cache_prefix: str | None = "laravel_cache_"
-    """Laravel's cache on the same Redis: restart and pause signals, locks; None: another place."""
+    cache_prefix: str | None = None
+    """Prefix of Laravel's cache, whole; None: `laravel_cache_`, or as named by that version."""
 
     cache: str | None = None
-    """URL of Laravel's cache, where it is elsewhere: redis://…, sqlite:///…, postgresql://…"""
+    """URL of Laravel's cache, which has restart and pause signals: redis://…, sqlite:///… and so
+    on, or "none". None: the queue's own Redis (Laravel mostly has it in database 1, so give that);
+    with the database driver none."""
 
     app_key: str | None = field(default=None, repr=False)
     """APP_KEY, to read and write encrypted jobs; without it LARAVEL_APP_KEY or APP_KEY is read."""
@@ -87,6 +93,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later."""
+        naming.checked(self.laravel)
         if self.retry_after is not None and self.retry_after < 1:
             raise ValueError(f"retry_after={self.retry_after!r} must be at least 1 second, or None")
         if self.timeout is not None and not 0 < self.timeout < float("inf"):
@@ -95,6 +102,16 @@ class Settings:
             value = getattr(self, name)
             if not value >= 0:
                 raise ValueError(f"{name}={value!r} must not be negative")
+
+    def redis_prefix(self) -> str:
+        """The prefix of every key."""
+        return naming.redis_prefix(self.laravel) if self.prefix is None else self.prefix
+
+    def whole_cache_prefix(self) -> str:
+        """The prefix of the cache's keys, after that."""
+        if self.cache_prefix is None:
+            return naming.cache_prefix(self.laravel)
+        return self.cache_prefix
 
 
 def settings_from(given: dict[str, Any]) -> Settings:

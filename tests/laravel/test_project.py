@@ -8,7 +8,7 @@ import judging
 import pytest
 import skeletons
 
-from lara_queue import phpconfig
+from lara_queue import Queue, phpconfig
 from lara_queue.phpconfig import Scope, Table, Unknown
 from lara_queue.project import from_laravel
 from liteq.brokers.laravel import urls
@@ -85,8 +85,30 @@ def test_url_of_a_redis_queue_is_what_a_worker_takes(project, tmp_path):
     assert found.url() == (
         "laravel+redis://127.0.0.1:6379/0?prefix=my_shop_database_&queues=default&retry_after=90"
         f"&connection=redis&failed=sqlite:///{tmp_path}/database/database.sqlite"
-        "&cache_prefix=my_shop_cache_&cache_db=1&horizon=my_shop_horizon:"
+        "&cache_prefix=my_shop_cache_&cache_db=1&lock_db=0&horizon=my_shop_horizon:"
     )
+
+
+def test_settings_open_a_queue_beside_the_application(project, tmp_path, redis_client):
+    found = project(env="CACHE_STORE=redis\n", horizon=True)
+
+    settings = found.settings()
+
+    assert settings == {
+        "laravel": 12,
+        "prefix": "my_shop_database_",
+        "cluster": False,
+        "connection": "redis",
+        "default_queue": "default",
+        "retry_after": 90,
+        "cache": "redis://127.0.0.1:6379/0?db=1",
+        "cache_prefix": "my_shop_cache_",
+        "app_key": found.app_key,
+        "previous_keys": found.previous_keys,
+        "failed": f"sqlite:///{tmp_path}/database/database.sqlite",
+        "horizon": "my_shop_horizon:",
+    }
+    assert Queue(redis_client, queue=found.queue, **settings).push("App\\Jobs\\X")
 
 
 def test_database_queue_is_the_default_since_laravel_11(project, tmp_path):
@@ -101,8 +123,8 @@ def test_database_queue_is_the_default_since_laravel_11(project, tmp_path):
     assert found.database.table == "jobs"
     assert found.unknown == []
     assert found.url() == (
-        f"laravel+sqlite:///{tmp_path}/database/database.sqlite?queues=default&retry_after=90"
-        "&connection=database&cache_prefix=my_shop_cache_"
+        f"laravel+sqlite:///{tmp_path}/database/database.sqlite?laravel=11&queues=default"
+        "&retry_after=90&connection=database&cache_prefix=my_shop_cache_"
     )
 
 

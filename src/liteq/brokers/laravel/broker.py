@@ -39,7 +39,7 @@ from liteq.job import (
     Verdict,
     WorkerInfo,
 )
-from liteq.laravel import horizon, payload, plain
+from liteq.laravel import horizon, naming, payload, plain
 from liteq.laravel.payload import Envelope, Options
 
 logger = logging.getLogger("liteq.laravel")
@@ -535,8 +535,8 @@ class LaravelBroker:
             return
         command = payload.opened(held.envelope, self.site.encrypter)
         owner = command.properties.get("uniqueLockOwner")
-        for key in unique_keys(held.envelope.name, str(unique_id)):
-            self.site.cache.unlock(key, owner if isinstance(owner, str) else None)
+        key = naming.unique_lock(self.site.laravel, held.envelope.name, str(unique_id))
+        self.site.cache.unlock(key, owner if isinstance(owner, str) else None)
 
     def _count_in_batch(self, change: Change, held: _Held) -> None:
         envelope, ledger = held.envelope, self.site.ledger
@@ -636,11 +636,6 @@ class LaravelBroker:
             f"single jobs of {self.url} cannot be {verb}: Laravel keeps no record of a job beside "
             "its queue; see Horizon, or `php artisan queue:failed` and queue:retry"
         )
-
-
-def unique_keys(name: str, unique_id: str) -> tuple[str, str]:
-    """The keys that a unique job's lock may have: Laravel 11 and newer, and older ones."""
-    return f"laravel_unique_job:{name}:{unique_id}", f"laravel_unique_job:{name}{unique_id}"
 
 
 def _shown(delivery: Delivery) -> str:

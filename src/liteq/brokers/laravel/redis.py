@@ -61,6 +61,7 @@ class RedisDriver:
         self._claimant = secrets.token_hex(6)
         self._claims = 0
         self._heard: dict[str, int] = {}
+        self._pushed: set[tuple[str, str]] = set()  # deliveries whose followers went ahead of them
         self.migrated: list[tuple[str, str]] = []  # (queue, payload), of the last pop
 
     def push(self, parcels: Sequence[Parcel]) -> None:
@@ -184,8 +185,8 @@ class RedisDriver:
         return [self.keys.ready(queue), self.keys.notify(queue), self.keys.delayed(queue)]
 
     def _settle(self, queue: str, settlements: list[Settlement]) -> list[bool]:
-        if self.keys.cluster and any(each.follow for each in settlements):
-            settlements = self._followed(settlements)
+        if "{" in self.keys.ready(queue):  # on a cluster each queue may lie on another server
+            settlements = [self._followed(each) for each in settlements]
         keys = self.keys
         places = [
             keys.ready(queue),
@@ -204,29 +205,40 @@ class RedisDriver:
                     places += self._places(parcel.queue)
                 due = "" if parcel.available_at is None else parcel.available_at
                 arguments += (place_of[parcel.queue], due, parcel.body)
-        return [bool(each) for each in self.client.run("settle", places, arguments)]
+        settled = [bool(each) for each in self.client.run("settle", places, arguments)]
+        self._pushed.difference_update((queue, each.delivery.held) for each in settlements)
+        return settled
 
-    def _followed(self, settlements: list[Settlement]) -> list[Settlement]:
-        """Push the followers now: keys of a cluster's several queues cannot be of one step."""
-        for settlement in settlements:
-            delivery = settlement.delivery
-            if settlement.follow and self.client.send(
-                "ZSCORE", self.keys.reserved(delivery.queue), delivery.held
-            ):
-                self.push(settlement.follow)
-        return [each._replace(follow=()) for each in settlements]
+    def _followed(self, settlement: Settlement) -> Settlement:
+        """Push followers into other queues first: a step has keys of one server of a cluster."""
+        queue, held = settlement.delivery.queue, settlement.delivery.held
+        others = [parcel for parcel in settlement.follow if parcel.queue != queue]
+        if not others:
+            return settlement
+        # Once only, should the settlement fail now and come again.
+        score = self.client.send("ZSCORE", self.keys.reserved(queue), held)
+        if score is not None and (queue, held) not in self._pushed:
+            self.push(others)
+            self._pushed.add((queue, held))
+        staying = tuple(parcel for parcel in settlement.follow if parcel.queue == queue)
+        return settlement._replace(follow=staying)
 
 
 class RedisCache:
-    """Laravel's cache on Redis: see `Cache`. The prefix is Redis' and then the cache's own."""
+    """Laravel's cache on Redis: see `Cache`. The prefix is Redis' and then the cache's own.
 
-    def __init__(self, client: Client, prefix: str = "laravel_database_laravel_cache_"):
+    Its locks may be in another database than all else; Laravel's are, unless told otherwise.
+    """
+
+    def __init__(self, client: Client, prefix: str, locks: Client | None = None):
         self._client = client
         self._prefix = prefix
+        self._locks = client if locks is None else locks
 
     def get(self, keys: Sequence[str]) -> list[str | None]:
         """The values under these keys."""
-        return list(self._client.send("MGET", *(self._prefix + key for key in keys)))
+        # No MGET: on a cluster the keys lie on several servers.
+        return self._client.send_all([("GET", self._prefix + key) for key in keys])
 
     def put(self, key: str, value: str, ttl: int | None) -> None:
         """Store a value."""
@@ -244,15 +256,16 @@ class RedisCache:
     def lock(self, key: str, owner: str, ttl: int | None) -> bool:
         """Take the lock; False if somebody has it."""
         life = ("EX", ttl) if ttl else ()
-        return bool(self._client.send("SET", self._prefix + key, owner, "NX", *life))
+        return bool(self._locks.send("SET", self._prefix + key, owner, "NX", *life))
 
     def unlock(self, key: str, owner: str | None) -> None:
         """Release the lock if `owner` holds it (None: whoever holds it)."""
-        self._client.run("unlock", [self._prefix + key], ["" if owner is None else owner])
+        self._locks.run("unlock", [self._prefix + key], ["" if owner is None else owner])
 
     def close(self) -> None:
         """Let go of connections that are our own."""
         self._client.close()
+        self._locks.close()
 
 
 class Bell:
@@ -317,7 +330,8 @@ class Bell:
                 self._wanted.clear()
 
     def _wait(self) -> bool:
-        self._wanted.wait()
+        if self._open:  # a fault may have cleared what `close` has set
+            self._wanted.wait()
         return self._open
 
     def _heard(self) -> str | None:

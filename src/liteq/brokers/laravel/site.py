@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from liteq.brokers.laravel.base import Cache, Ledger
 from liteq.job import Change, Job
+from liteq.laravel import naming
 from liteq.laravel.encryption import Encrypter
 from liteq.laravel.horizon import Horizon
 from liteq.laravel.payload import Envelope
@@ -15,6 +16,7 @@ RETRY_AFTER = 90  # seconds; Laravel's default for `retry_after`
 class Site(NamedTuple):
     """A Laravel application's settings. The same numbers as there, or the two would not agree."""
 
+    laravel: int = naming.USUAL  # its version, as far as keys are named by it
     connection: str = "redis"  # Laravel's name of the queue connection
     queues: tuple[str, ...] = ("default",)  # that a worker reads if it is told no others
     default_queue: str = "default"  # of the connection: where a chain goes on that names none

@@ -5,16 +5,18 @@
 
 What follows the `?`, each as in Laravel's own configuration:
 
+    laravel        its version, by which it names keys, 8 to 13; 12
     queues         names in order of priority; default
     retry_after    seconds, as in config/queue.php; 90; `none`: reservations never run out
     connection     Laravel's name of the queue connection; redis or database
     queue          the connection's own queue; default
     tries          for jobs that do not say; the task's own
-    prefix         of keys on Redis; laravel_database_ (Laravel 13: laravel-database-)
+    prefix         of keys on Redis; laravel_database_, or laravel-database- for laravel=13
     cluster        1: braces around queue names, as Laravel 13.5 has them on a cluster
     table          of jobs in a database; jobs
-    cache_prefix   of Laravel's cache; laravel_cache_ (Laravel 13: laravel-cache-)
-    cache_db       number of the Redis database that the cache is in; the queue's
+    cache_prefix   of Laravel's cache; laravel_cache_, or as that version has it
+    cache_db       number of the Redis database that the cache is in (mostly 1); the queue's
+    lock_db        number of the one that its locks are in (mostly 0); the queue's
     cache          another place of the cache: a URL of a Redis or a database; `none`: no cache
     failed         URL of the database with failed_jobs and job_batches; a database driver's own;
                    on Redis without one, failures are kept in a list of dead letters
@@ -38,14 +40,15 @@ from liteq.brokers.laravel.database_cache import DatabaseCache
 from liteq.brokers.laravel.ledger import DatabaseLedger
 from liteq.brokers.laravel.redis import Keys, RedisCache, RedisDriver
 from liteq.brokers.laravel.site import RETRY_AFTER, Site
+from liteq.laravel import naming
 from liteq.laravel.encryption import Encrypter
 from liteq.laravel.horizon import Horizon
 
 SCHEMES = ("redis", "rediss", "unix", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
 _REDIS = ("redis", "rediss", "unix")
 _NAMES = frozenset(
-    "queues retry_after connection queue tries prefix cluster table cache_prefix cache_db cache "
-    "failed failed_table batches_table horizon".split()
+    "laravel queues retry_after connection queue tries prefix cluster table cache_prefix cache_db "
+    "lock_db cache failed failed_table batches_table horizon".split()
 )
 
 
@@ -68,10 +71,12 @@ def encrypter_from_environment() -> Encrypter | None:
     return Encrypter(key, [each.strip() for each in (previous or "").split(",") if each.strip()])
 
 
-def cache_from(url: str, prefix: str, redis_prefix: str) -> Cache:
-    """Laravel's cache in this Redis or database."""
+def cache_from(
+    url: str, prefix: str, redis_prefix: str, locks: client.Client | None = None
+) -> Cache:
+    """Laravel's cache in this Redis or database; `locks`: another Redis database for its locks."""
     if urlsplit(url).scheme in _REDIS:
-        return RedisCache(client.connect(url), redis_prefix + prefix)
+        return RedisCache(client.connect(url), redis_prefix + prefix, locks)
     return DatabaseCache(*connector(url), prefix)
 
 
@@ -96,14 +101,24 @@ def _redis_driver(place: str, given: Mapping[str, str]) -> Driver:
 
 
 def _redis_prefix(given: Mapping[str, str]) -> str:
-    return given.get("prefix", Keys().prefix)
+    return given.get("prefix", naming.redis_prefix(_version(given)))
+
+
+def _cache_prefix(given: Mapping[str, str]) -> str:
+    return given.get("cache_prefix", naming.cache_prefix(_version(given)))
+
+
+def _version(given: Mapping[str, str]) -> int:
+    text = given.get("laravel", str(naming.USUAL))
+    return naming.checked(int(text) if text.isdigit() else text)
 
 
 def _redis_site(place: str, given: Mapping[str, str]) -> Site:
     cache: Cache | None = None
     if given.get("cache") != "none":
         where = given.get("cache") or _other_database(place, given.get("cache_db"))
-        cache = cache_from(where, given.get("cache_prefix", "laravel_cache_"), _redis_prefix(given))
+        locks = client.connect(_other_database(place, given.get("lock_db")))
+        cache = cache_from(where, _cache_prefix(given), _redis_prefix(given), locks)
     ledger = _ledger(given["failed"], given) if given.get("failed") else None
     return _site("redis", given, cache, ledger)
 
@@ -112,7 +127,7 @@ def _database_site(place: str, given: Mapping[str, str]) -> Site:
     cache: Cache | None = None
     if given.get("cache") != "none":
         where = given.get("cache") or place
-        cache = cache_from(where, given.get("cache_prefix", "laravel_cache_"), _redis_prefix(given))
+        cache = cache_from(where, _cache_prefix(given), _redis_prefix(given))
     return _site("database", given, cache, _ledger(given.get("failed") or place, given))
 
 
@@ -124,6 +139,7 @@ def _site(
     queues = [name.strip() for name in given.get("queues", queue).split(",") if name.strip()]
     prefix = given.get("horizon")
     return Site(
+        laravel=_version(given),
         connection=connection,
         queues=tuple(queues),
         default_queue=queue,
@@ -152,7 +168,7 @@ def _other_database(place: str, number: str | None) -> str:
         return place
     server, _, query = place.partition("?")
     pairs = [pair for pair in parse_qsl(query) if pair[0] != "db"]
-    return f"{server}?{urlencode([*pairs, ('db', _number('cache_db', number))])}"
+    return f"{server}?{urlencode([*pairs, ('db', _number('cache_db or lock_db', number))])}"
 
 
 def _seconds(text: str) -> int | None:
