@@ -4,7 +4,7 @@
     def tell(event): print(event["name"], event["error"])
 
 There are `processing`, `processed`, `retrying` and `failed`; each gets a dict with name, uuid,
-queue and attempts, and, once the run has ended, seconds and error.
+queue and attempt, and, once the run has ended, seconds and error.
 """
 
 import asyncio

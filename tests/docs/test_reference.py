@@ -19,7 +19,7 @@ def pages():
     return runpy.run_path(str(GENERATOR))["pages"]()
 
 
-@pytest.mark.parametrize("name", ["settings.md", "errors.md", "cli.md"])
+@pytest.mark.parametrize("name", ["settings.md", "errors.md", "cli.md", "lara-queue.md"])
 def test_a_page_says_what_the_code_says(pages, name):
     written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
 
