@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import cache
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
@@ -18,6 +18,7 @@ from liteq.errors import BrokerError, BrokerFull, BrokerReadOnly, BrokerUnavaila
 Command = Sequence[str | bytes | int | float]
 _Returned = TypeVar("_Returned")
 _FOLDER = os.path.dirname(__file__)
+_CONNECTIONS = 3  # the worker's, its heartbeat's, and one that waits for the bell
 _NEVER_DECODE = {"NEVER_DECODE": True}  # redis-py's own option: replies come as they are
 
 
@@ -74,7 +75,8 @@ class Blocking:
     def send(self, *command: Any) -> Any:
         """The reply to one command."""
         try:
-            return text_of(self._client.execute_command(*command, **_NEVER_DECODE))
+            reply = self._client.execute_command(*_wired(command), **_NEVER_DECODE)
+            return text_of(reply)
         except Exception as error:
             _raise(error)
 
@@ -83,7 +85,7 @@ class Blocking:
         try:
             pipeline = self._client.pipeline()
             for command in commands:
-                pipeline.execute_command(*command)
+                pipeline.execute_command(*_wired(command))
             return [text_of(reply) for reply in pipeline.execute()]
         except Exception as error:
             _raise(error)
@@ -115,7 +117,8 @@ class Awaiting:
     async def send(self, *command: Any) -> Any:
         """The reply to one command."""
         try:
-            return text_of(await self._client.execute_command(*command, **_NEVER_DECODE))
+            reply = await self._client.execute_command(*_wired(command), **_NEVER_DECODE)
+            return text_of(reply)
         except Exception as error:
             _raise(error)
 
@@ -124,7 +127,7 @@ class Awaiting:
         try:
             pipeline = self._client.pipeline()
             for command in commands:
-                queued = pipeline.execute_command(*command)
+                queued = pipeline.execute_command(*_wired(command))
                 if asyncio.iscoroutine(queued):
                     await queued
             return [text_of(reply) for reply in await pipeline.execute()]
@@ -195,6 +198,12 @@ def _running(
         _raise(error)
 
 
+def _wired(command: Command) -> Iterator[Any]:
+    name, *arguments = command  # a name in bytes is not known to a cluster's client
+    yield name
+    yield from map(_wire, arguments)
+
+
 def _wire(value: Any) -> Any:
     return wire_bytes(value) if isinstance(value, str) else value
 
@@ -241,8 +250,15 @@ def connect(url: str) -> Blocking:
 
 
 def blocking_seconds(client: Any) -> float:
-    """How long a command may block without running into the client's own socket timeout."""
+    """How long a command may block without running into the client's own socket timeout.
+
+    0: not at all, because the client has no connection to spare for that.
+    """
     limit: Any = None
     with contextlib.suppress(AttributeError):
+        if client.connection_pool.max_connections < _CONNECTIONS:
+            return 0.0
         limit = client.connection_pool.connection_kwargs.get("socket_timeout")
+    if getattr(client, "single_connection_client", False) or getattr(client, "connection", None):
+        return 0.0
     return min(1.0, limit / 2) if isinstance(limit, int | float) and limit > 0 else 1.0

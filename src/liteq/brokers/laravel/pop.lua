@@ -44,17 +44,22 @@ local function read(body)
   local is_json, payload = pcall(cjson.decode, body)
   if not is_json then return nil, 'is not JSON: ' .. tostring(payload) end
   if type(payload) ~= 'table' then return nil, 'is not a JSON object' end
-  if type(payload.attempts) ~= 'number' then return nil, 'has no number of attempts' end
+  local attempts = payload.attempts
+  if type(attempts) ~= 'number' or attempts - attempts ~= 0 then  -- infinite, or NaN
+    return nil, 'has no number of attempts'
+  end
   return payload
 end
 
-local function name_of(payload)
-  local data = payload.data
-  if type(data) == 'table' and type(data.commandName) == 'string' then return data.commandName end
-  return string.match(tostring(payload.job), '^[^@]*')
+-- Whether one of the names that the payload goes by is not wanted.
+local function passed_over(payload)
+  local data, job = payload.data, tostring(payload.job)
+  return unwanted[job] or unwanted[string.match(job, '^[^@]*')] or unwanted[payload.displayName]
+    or type(data) == 'table' and unwanted[data.commandName]
 end
 
 -- With one more attempt. In place where that is certain: cjson would spoil long numbers and `[]`.
+-- Or nil and why it cannot be counted.
 local function counted(body, payload)
   local number = string.format('%.0f', payload.attempts)
   payload.attempts = payload.attempts + 1
@@ -64,7 +69,9 @@ local function counted(body, payload)
   if times == 1 and mentions == 1 and cjson.decode(text).attempts == payload.attempts then
     return text
   end
-  return cjson.encode(payload)
+  local is_written, other = pcall(cjson.encode, payload)
+  if is_written then return other end
+  return nil, 'cannot be counted: ' .. tostring(other)
 end
 
 local function set_aside(body, why)
@@ -74,8 +81,11 @@ local function set_aside(body, why)
   aside[#aside + 1] = why
 end
 
-local function reserve(body, payload)
-  local held = counted(body, payload)
+-- Reserve it, or set it aside.
+local function take(body, payload, why)
+  local held
+  if payload then held, why = counted(body, payload) end
+  if not held then return set_aside(body, why) end
   if till == '' then redis.call('ZADD', reserved, 'inf', held)
   else redis.call('ZADD', reserved, till, held) end
   runs[#runs + 1] = payload.attempts
@@ -87,8 +97,8 @@ if next(unwanted) then
   for _, body in ipairs(redis.call('LRANGE', ready, 0, 999)) do
     if #found >= 2 * limit then break end
     local payload, why = read(body)
-    if not payload or not unwanted[name_of(payload)] then
-      if payload then reserve(body, payload) else set_aside(body, why) end
+    if not payload or not passed_over(payload) then
+      take(body, payload, why)
       redis.call('LREM', ready, 1, body)
       redis.call('LPOP', notify)
     end
@@ -97,8 +107,7 @@ else
   while #found < 2 * limit do
     local body = redis.call('LINDEX', ready, 0)
     if not body then break end
-    local payload, why = read(body)
-    if payload then reserve(body, payload) else set_aside(body, why) end
+    take(body, read(body))
     redis.call('LPOP', ready)
     redis.call('LPOP', notify)
   end

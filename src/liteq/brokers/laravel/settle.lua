@@ -6,7 +6,7 @@
 -- Returns for each 1 if it took effect, else 0. What is written is written before the reservation
 -- goes, for the reason that pop.lua gives.
 local ready, delayed, reserved, notify, dead = unpack(KEYS, 1, 5)
-local settled, i = {}, 1
+local settled, returned, i = {}, {}, 1
 while i <= #ARGV do
   local verb, held, body, at, letter = unpack(ARGV, i, i + 4)
   local followers = tonumber(ARGV[i + 5])
@@ -25,14 +25,18 @@ while i <= #ARGV do
     if verb == 'release' then
       redis.call('ZADD', delayed, at, held)
     elseif verb == 'return' then
-      redis.call('LPUSH', ready, body)
-      redis.call('RPUSH', notify, 1)
+      returned[#returned + 1] = {body, held}
     elseif verb == 'bury' then
       redis.call('RPUSH', dead, letter)
     end
-    redis.call('ZREM', reserved, held)
+    if verb ~= 'return' then redis.call('ZREM', reserved, held) end
   end
   i = i + 3 * followers
   settled[#settled + 1] = ours and 1 or 0
+end
+for r = #returned, 1, -1 do  -- the last one first, so that they stand at the head in their order
+  redis.call('LPUSH', ready, returned[r][1])
+  redis.call('RPUSH', notify, 1)
+  redis.call('ZREM', reserved, returned[r][2])
 end
 return settled
