@@ -19,6 +19,8 @@ CALL_OBJECT = "Illuminate\\Queue\\CallQueuedHandler@call"  # `job` of every job 
 CLOSURE = "Illuminate\\Queue\\CallQueuedClosure"
 _PASSED_ON = ("chainConnection", "chainQueue", "chainCatchCallbacks")
 _SHOWN = 120  # characters of a payload in a message
+# Kept, as json.dumps would make one for each payload.
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _LONGEST = 1e10  # seconds, 300 years: no wait is that long
 
 
@@ -185,7 +187,7 @@ def of_command(
 def as_text(fields: Mapping[str, Any]) -> str:
     """The payload as JSON text. Raises EncodingError for free data that JSON cannot carry."""
     try:
-        text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _JSON.encode(fields)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         said = f"the data of {fields.get('displayName')} cannot be written as JSON: {error}"
@@ -339,8 +341,11 @@ def _due(delay: Any, now: float, name: str) -> float | None:
 
 
 def _whole(fields: Mapping[str, Any], *names: str) -> int | None:
-    told = next((fields[name] for name in names if fields.get(name) is not None), None)
-    if told is None:
+    for name in names:
+        told = fields.get(name)
+        if told is not None:
+            break
+    else:
         return None
     try:
         return int(told)

@@ -188,14 +188,19 @@ def job(class_name: str, data: Mapping[str, object]) -> PhpObject:
         raise EncodingError(_NO_CLASS.format(class_name))
     found: dict[Key, Value] = {}
     # Each way has objects of its own: an `r:` to one that stands in the same property is refused.
+    same: dict[str, Value] = {}  # what holds no objects is converted once
     for way in ("", "\0*\0", f"\0{class_name}\0"):
         made: dict[int, tuple[Value, Value]] = {}
         for name, value in data.items():
-            if not isinstance(name, str) or not name:
+            if name in same:
+                ready = same[name]
+            elif not isinstance(name, str) or not name:
                 raise EncodingError(f"data[{name!r}]: the name of a property is text")
-            found[name if name[0] == "\0" else way + name] = _converted(
-                value, f"data[{name!r}]", made
-            )
+            else:
+                ready = _converted(value, f"data[{name!r}]", made)
+                if not made:
+                    same[name] = ready
+            found[name if name[0] == "\0" else way + name] = ready
     return PhpObject(class_name, found)
 
 
