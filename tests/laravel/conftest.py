@@ -3,6 +3,7 @@
 import shutil
 
 import artisan
+import pairs
 import pytest
 
 
@@ -41,3 +42,12 @@ def _laravel(migrated, redis, folder):
     laravel = artisan.Laravel(folder, redis.port, shutil.copy(migrated, folder / "laravel.sqlite"))
     yield laravel
     laravel.close()
+
+
+@pytest.fixture(params=["redis", "database"])
+def pair(laravel, redis_server, request):
+    """A Laravel and Python on the same queues: on Redis, then in Laravel's SQLite file."""
+    laravel.env["QUEUE_CONNECTION"] = request.param
+    pair = pairs.Pair(laravel, redis_server, request.param)
+    yield pair
+    pair.close()
