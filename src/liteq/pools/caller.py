@@ -51,8 +51,7 @@ class CallerPool:
         self._armed: Job | None = None  # the run that an alarm may interrupt
         self._deadline: float | None = None  # its own, steady clock
         self._cut_off = False
-        self._running = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self._keeper: threading.Thread | None = None
 
     def start(self, watcher: Watcher) -> None:
@@ -93,8 +92,7 @@ class CallerPool:
 
     def close(self) -> list[Outcome]:
         """What ended last; the alarm is given back."""
-        self._closed = True
-        self._running.set()
+        self._closed.set()
         if self._keeper is not None:
             self._keeper.join()
         if self._alarms:
@@ -126,11 +124,9 @@ class CallerPool:
         self._armed = job
         if limit and self._alarms:
             signal.setitimer(signal.ITIMER_REAL, limit)
-        self._running.set()
 
     def _end(self) -> None:
         self._armed = None
-        self._running.clear()
         if self._deadline is not None and self._alarms:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -150,8 +146,7 @@ class CallerPool:
     def _serve(self) -> None:
         """The keeper: see to the run of the other thread, if it is a long one."""
         renewed = time.monotonic()
-        while self._running.wait() and not self._closed:
-            time.sleep(_LOOK)
+        while not self._closed.wait(_LOOK):
             job = self._armed
             now = time.monotonic()
             if job is None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import cache
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
@@ -19,6 +19,7 @@ Command = Sequence[str | bytes | int | float]
 _Returned = TypeVar("_Returned")
 _FOLDER = os.path.dirname(__file__)
 _CONNECTIONS = 3  # the worker's, its heartbeat's, and one that waits for the bell
+_UNREACHED = frozenset("ConnectionError TimeoutError BusyLoadingError OSError EOFError".split())
 _NEVER_DECODE = {"NEVER_DECODE": True}  # redis-py's own option: replies come as they are
 
 
@@ -171,7 +172,7 @@ def text_of(reply: Any) -> Any:
     """The reply with its bytes as text; bytes that are no UTF-8 can be had back from it."""
     if isinstance(reply, bytes):
         return reply.decode("utf-8", "surrogateescape")
-    if isinstance(reply, list | tuple):
+    if isinstance(reply, (list, tuple)):  # once or more for each job: `list | tuple` is slow
         return [text_of(each) for each in reply]
     return reply
 
@@ -186,7 +187,7 @@ def _running(
 ) -> Generator[tuple[Any, ...], None, None]:
     """The commands to try until one is answered; a client's error is thrown into it."""
     source, digest = script(name)
-    rest = (len(keys), *keys, *(_wire(each) for each in arguments))
+    rest = (len(keys), *keys, *map(_wire, arguments))
     try:
         yield ("EVALSHA", digest, *rest)
     except Exception as error:
@@ -205,7 +206,8 @@ def _wired(command: Command) -> Iterator[Any]:
 
 
 def _wire(value: Any) -> Any:
-    return wire_bytes(value) if isinstance(value, str) else value
+    """What a client makes the right bytes of."""
+    return wire_bytes(value) if isinstance(value, str) and not value.isascii() else value
 
 
 def _raise(error: Exception) -> NoReturn:
@@ -225,17 +227,18 @@ def _translated(error: Exception) -> Exception:
         return BrokerFull(f"Redis has no memory left, nothing was stored: {said}")
     if "ReadOnlyError" in kinds:
         return BrokerReadOnly(f"this Redis is a replica that may only be read: {said}")
-    if kinds & {"ConnectionError", "TimeoutError", "BusyLoadingError", "OSError", "EOFError"}:
+    if kinds & _UNREACHED or "cannot be connected" in said:  # so says a cluster's client
         return BrokerUnavailable(f"Redis cannot be reached: {said}")
     if "RedisError" in kinds or "RedisClusterException" in kinds:
         return BrokerError(f"Redis refused a command: {said}")
     return error
 
 
-def connect(url: str) -> Blocking:
+def connect(url: str, *, cluster: bool = False) -> Blocking:
     """A client of our own for a redis://, rediss:// or unix:// URL; connects when first used.
 
-    Raises ImportError naming the extra if redis-py is not there.
+    Raises ImportError naming the extra if redis-py is not there, ValueError or TypeError for a
+    URL that it cannot make sense of.
     """
     try:
         import redis
@@ -245,8 +248,32 @@ def connect(url: str) -> Blocking:
         raise ImportError('Redis needs redis-py: pip install "liteq[redis]"') from None
     # One new try mends a connection that the server has closed; longer faults are the worker's.
     retry = Retry(NoBackoff(), 1)
-    client = redis.Redis.from_url(url, retry=retry, health_check_interval=0, socket_timeout=10)
+    options: dict[str, Any] = {"retry": retry, "health_check_interval": 0, "socket_timeout": 10}
+    client = redis.Redis.from_url(url, **options)
+    pool = client.connection_pool
+    pool.connection_class(**pool.connection_kwargs)  # refuses now what it does not know
+    if cluster:
+        return Blocking(_Later(lambda: redis.RedisCluster.from_url(url, **options)), own=True)
     return Blocking(client, own=True)
+
+
+class _Later:
+    """A client that is made when it is first used: a cluster's would connect at once."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self._make = make
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        """The client's own verbs."""
+        if self._made is None:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+    def close(self) -> None:
+        """Let go of connections, if there are any."""
+        if self._made is not None:
+            self._made.close()
 
 
 def blocking_seconds(client: Any) -> float:

@@ -10,6 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from liteq.errors import BrokerError
 logger = logging.getLogger("liteq.laravel")
 
 _PUSH_BATCH = 1000  # payloads a script, so that others get their turn on the server
-PushCall = tuple[str, list[str], list[str]]  # script, keys, arguments
+PushCall = tuple[str, Sequence[str], list[str]]  # script, keys, arguments
 
 
 class Keys(NamedTuple):
@@ -49,6 +50,13 @@ class Keys(NamedTuple):
     def dead(self, queue: str) -> str:
         """The list of dead letters, ours."""
         return f"{self.ready(queue)}:dead"
+
+
+@lru_cache(maxsize=1000)
+def _places(keys: Keys, queue: str) -> tuple[str, ...]:
+    """The keys of one queue: ready, delayed, reserved, notify and dead letters."""
+    names = (keys.ready, keys.delayed, keys.reserved, keys.notify, keys.dead)
+    return tuple(name(queue) for name in names)
 
 
 class RedisDriver:
@@ -80,25 +88,18 @@ class RedisDriver:
                 arguments: list[str] = []
                 for _, body, at in its[first : first + _PUSH_BATCH]:
                     arguments += ("" if at is None else str(at), body)
-                calls.append(("push", self._places(queue), arguments))
+                calls.append(("push", self._push_places(queue), arguments))
         return calls
 
     def pop(
         self, queue: str, limit: int, now: int, until: int | None, skip: Sequence[str] = ()
     ) -> Popped:
         """Reserve up to `limit` due payloads of a queue until then (None: for ever)."""
-        keys = self.keys
+        places = _places(self.keys, queue)
         self._claims += 1
         next_at, migrated, aside, runs, found = self.client.run(
             "pop",
-            (
-                keys.ready(queue),
-                keys.delayed(queue),
-                keys.reserved(queue),
-                keys.notify(queue),
-                keys.dead(queue),
-                f"{keys.ready(queue)}:claim:{self._claimant}",
-            ),
+            (*places, f"{places[0]}:claim:{self._claimant}"),
             (
                 now,
                 "" if until is None else until,
@@ -114,7 +115,7 @@ class RedisDriver:
         for body, why in zip(aside[::2], aside[1::2], strict=True):
             logger.error(
                 "queue %s: a payload %s; it is kept in %s: %.200r",
-                *(queue, why, keys.dead(queue), body),
+                *(queue, why, self.keys.dead(queue), body),
                 extra={"queue": queue},
             )
         deliveries = [
@@ -181,32 +182,28 @@ class RedisDriver:
         """Let go of connections that are our own."""
         self.client.close()
 
-    def _places(self, queue: str) -> list[str]:
-        return [self.keys.ready(queue), self.keys.notify(queue), self.keys.delayed(queue)]
+    def _push_places(self, queue: str) -> tuple[str, ...]:
+        ready, delayed, _, notify, _ = _places(self.keys, queue)
+        return ready, notify, delayed
 
     def _settle(self, queue: str, settlements: list[Settlement]) -> list[bool]:
-        if "{" in self.keys.ready(queue):  # on a cluster each queue may lie on another server
+        places = [*_places(self.keys, queue)]
+        if "{" in places[0]:  # on a cluster each queue may lie on another server
             settlements = [self._followed(each) for each in settlements]
-        keys = self.keys
-        places = [
-            keys.ready(queue),
-            keys.delayed(queue),
-            keys.reserved(queue),
-            keys.notify(queue),
-            keys.dead(queue),
-        ]
         place_of: dict[str, int] = {}
         arguments: list[str | int] = []
         for delivery, verb, at, letter, follow in settlements:
-            arguments += (verb, delivery.held, delivery.body, at, letter, len(follow))
+            body = delivery.body if verb == "return" else ""
+            arguments += (verb, delivery.held, body, at, letter, len(follow))
             for parcel in follow:
                 if parcel.queue not in place_of:
                     place_of[parcel.queue] = len(places) + 1
-                    places += self._places(parcel.queue)
+                    places += self._push_places(parcel.queue)
                 due = "" if parcel.available_at is None else parcel.available_at
                 arguments += (place_of[parcel.queue], due, parcel.body)
         settled = [bool(each) for each in self.client.run("settle", places, arguments)]
-        self._pushed.difference_update((queue, each.delivery.held) for each in settlements)
+        if self._pushed:
+            self._pushed.difference_update((queue, each.delivery.held) for each in settlements)
         return settled
 
     def _followed(self, settlement: Settlement) -> Settlement:

@@ -1,8 +1,9 @@
 -- What becomes of reserved payloads of one queue, each only while it is still reserved.
 -- KEYS: ready, delayed, reserved, notify, dead letters, then ready, notify and delayed of each
 --       queue that a follower goes to.
--- ARGV: for each: verb, reserved text, pushed text, available_at, dead letter, number of
---       followers; for each follower: its queue's place among KEYS, available_at or '', payload.
+-- ARGV: for each: verb, reserved text, pushed text ('' unless it is to return), available_at,
+--       dead letter, number of followers; for each follower: its queue's place among KEYS,
+--       available_at or '', payload.
 -- Returns for each 1 if it took effect, else 0. What is written is written before the reservation
 -- goes, for the reason that pop.lua gives.
 local ready, delayed, reserved, notify, dead = unpack(KEYS, 1, 5)
