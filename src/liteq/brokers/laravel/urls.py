@@ -12,7 +12,7 @@ What follows the `?`, each as in Laravel's own configuration:
     queue          the connection's own queue; default
     tries          for jobs that do not say; the task's own
     prefix         of keys on Redis; laravel_database_, or laravel-database- for laravel=13
-    cluster        1: braces around queue names, as Laravel 13.5 has them on a cluster
+    cluster        1: a Redis Cluster, where Laravel 13.5 and newer put braces around queue names
     table          of jobs in a database; jobs
     cache_prefix   of Laravel's cache; laravel_cache_, or as that version has it
     cache_db       number of the Redis database that the cache is in (mostly 1); the queue's
@@ -24,13 +24,17 @@ What follows the `?`, each as in Laravel's own configuration:
     batches_table  job_batches
     horizon        Horizon's prefix, such as laravel_horizon: ; none
 
+Other parameters go to the server's client: those of redis-py, libpq or PyMySQL.
+
 The application's key is never part of a URL: it is read from LARAVEL_APP_KEY or APP_KEY, former
 ones from LARAVEL_APP_PREVIOUS_KEYS or APP_PREVIOUS_KEYS.
 """
 
 import os
-from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlencode, urlsplit
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from liteq.brokers.laravel import client
 from liteq.brokers.laravel.base import Cache, Driver, Ledger
@@ -46,6 +50,10 @@ from liteq.laravel.horizon import Horizon
 
 SCHEMES = ("redis", "rediss", "unix", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
 _REDIS = ("redis", "rediss", "unix")
+_PASSWORD = re.compile(r"(://[^/?#@:]*:)[^/?#]*@")
+_UNKNOWN = (
+    "no parameter is named {!r} (in the URL); beside those of the server's client there are {}"
+)
 _NAMES = frozenset(
     "laravel queues retry_after connection queue tries prefix cluster table cache_prefix cache_db "
     "lock_db cache failed failed_table batches_table horizon".split()
@@ -76,7 +84,7 @@ def cache_from(
 ) -> Cache:
     """Laravel's cache in this Redis or database; `locks`: another Redis database for its locks."""
     if urlsplit(url).scheme in _REDIS:
-        return RedisCache(client.connect(url), redis_prefix + prefix, locks)
+        return RedisCache(_connect(url), redis_prefix + prefix, locks)
     return DatabaseCache(*connector(url), prefix)
 
 
@@ -91,13 +99,38 @@ def _split(url: str) -> tuple[str, dict[str, str]]:
         )
     pairs = parse_qsl(query, keep_blank_values=True)
     given = {name: value for name, value in pairs if name in _NAMES}
+    _refuse_unknown(place.partition("://")[0], [name for name, _ in pairs if name not in _NAMES])
     others = urlencode([pair for pair in pairs if pair[0] not in _NAMES])
     return f"{place}?{others}" if others else place, given
 
 
+def _refuse_unknown(scheme: str, others: Sequence[str]) -> None:
+    """A misspelt parameter must not do nothing. What else there is, is for the client to say."""
+    if scheme in _REDIS:  # its client says so, see `_connect`
+        return
+    for name in others:
+        if scheme == "sqlite" or get_close_matches(name, _NAMES, 1, cutoff=0.8):
+            raise ValueError(_UNKNOWN.format(name, ", ".join(sorted(_NAMES))))
+
+
+def _connect(url: str, *, cluster: bool = False) -> client.Client:
+    try:
+        return client.connect(url, cluster=cluster)
+    except TypeError as error:  # "… got an unexpected keyword argument 'foo'"
+        name = str(error).rpartition(" ")[2].strip("'")
+        raise ValueError(_UNKNOWN.format(name, ", ".join(sorted(_NAMES)))) from None
+
+
 def _redis_driver(place: str, given: Mapping[str, str]) -> Driver:
-    keys = Keys(_redis_prefix(given), given.get("cluster") in ("1", "true"))
-    return RedisDriver(client.connect(place), keys)
+    cluster = _is_cluster(given)
+    return RedisDriver(_connect(place, cluster=cluster), Keys(_redis_prefix(given), cluster))
+
+
+def _is_cluster(given: Mapping[str, str]) -> bool:
+    text = given.get("cluster", "0")
+    if text not in ("0", "1"):
+        raise ValueError(f"cluster={text!r} (from the URL) must be 0 or 1")
+    return text == "1"
 
 
 def _redis_prefix(given: Mapping[str, str]) -> str:
@@ -116,11 +149,18 @@ def _version(given: Mapping[str, str]) -> int:
 def _redis_site(place: str, given: Mapping[str, str]) -> Site:
     cache: Cache | None = None
     if given.get("cache") != "none":
-        where = given.get("cache") or _other_database(place, given.get("cache_db"))
-        locks = client.connect(_other_database(place, given.get("lock_db")))
-        cache = cache_from(where, _cache_prefix(given), _redis_prefix(given), locks)
+        cache = _redis_cache(place, given)
     ledger = _ledger(given["failed"], given) if given.get("failed") else None
     return _site("redis", given, cache, ledger)
+
+
+def _redis_cache(place: str, given: Mapping[str, str]) -> Cache:
+    if _is_cluster(given) and not given.get("cache"):  # it has no databases by number
+        cache = _connect(place, cluster=True)
+        return RedisCache(cache, _redis_prefix(given) + _cache_prefix(given))
+    where = given.get("cache") or _other_database(place, given.get("cache_db"))
+    locks = _connect(_other_database(place, given.get("lock_db")))
+    return cache_from(where, _cache_prefix(given), _redis_prefix(given), locks)
 
 
 def _database_site(place: str, given: Mapping[str, str]) -> Site:
@@ -137,6 +177,8 @@ def _site(
     connection = given.get("connection", driver)
     queue = given.get("queue", "default")
     queues = [name.strip() for name in given.get("queues", queue).split(",") if name.strip()]
+    if not queues:
+        raise ValueError(f"queues={given.get('queues', queue)!r} (from the URL) names no queue")
     prefix = given.get("horizon")
     return Site(
         laravel=_version(given),
@@ -187,6 +229,16 @@ def _number(name: str, text: str) -> int:
 
 
 def _shown(url: str) -> str:
-    """The URL without its password, for messages."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@", 1) if password else url
+    """The URL without passwords, for messages; also within the URLs that it has as parameters."""
+    shown = _PASSWORD.sub(r"\1***@", url)
+    place, mark, query = shown.partition("?")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    shown_pairs = [f"{name}{equal}{_shown_value(name, value)}" for name, equal, value in pairs]
+    return place + mark + "&".join(shown_pairs)
+
+
+def _shown_value(name: str, value: str) -> str:
+    if name == "password":
+        return "***"
+    said = unquote(value)
+    return _shown(said) if "://" in said and _shown(said) != said else value
