@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, overload
 
-from lara_queue.beside import InProcesses, in_thread
+from lara_queue.beside import InProcesses, check_importable, in_thread
 from lara_queue.desk import Desk, Push, Watch, check_client, jobs_of
 from lara_queue.events import AsyncIOEventEmitter
 from lara_queue.handlers import Handler
@@ -128,7 +128,7 @@ class AsyncQueue:
         beside = InProcesses(processes) if processes else None
         if beside is not None:
             for function in self._desk.handlers.plain():
-                beside.check(function)
+                check_importable(function)
         broker = self._broker()
         self._desk.handlers.open(beside or in_thread)
         try:

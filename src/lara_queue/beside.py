@@ -17,6 +17,17 @@ async def in_thread(function: Plain, message: dict[str, Any]) -> Any:
     return await asyncio.to_thread(function, message)
 
 
+def check_importable(function: Plain) -> None:
+    """Raise ValueError for a function that another process cannot find."""
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"handler {getattr(function, '__qualname__', function)!r} cannot run in another "
+            f"process ({error}); define it at the top of a module"
+        ) from None
+
+
 class InProcesses:
     """Runs functions in `number` processes, for work that would hold Python's lock.
 
@@ -28,16 +39,6 @@ class InProcesses:
         self._idle: asyncio.LifoQueue[ProcessPoolExecutor] = asyncio.LifoQueue()
         for _ in range(number):
             self._idle.put_nowait(_process())
-
-    def check(self, function: Plain) -> None:
-        """Raise ValueError for a function that another process cannot find."""
-        try:
-            pickle.dumps(function)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"handler {getattr(function, '__qualname__', function)!r} cannot run in another "
-                f"process ({error}); define it at the top of a module"
-            ) from None
 
     async def __call__(self, function: Plain, message: dict[str, Any]) -> Any:
         """What the function returns. Raises BrokenProcessPool if its process dies."""

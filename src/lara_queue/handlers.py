@@ -61,10 +61,13 @@ class Handlers:
         """Whether there is one."""
         return bool(self._known)
 
+    def all(self) -> list[Handler]:
+        """The functions."""
+        return [known.function for known in self._known.values()]
+
     def plain(self) -> list[Handler]:
         """Those that are no coroutine functions."""
-        functions = [known.function for known in self._known.values()]
-        return [each for each in functions if not inspect.iscoroutinefunction(each)]
+        return [each for each in self.all() if not inspect.iscoroutinefunction(each)]
 
     def open(self, beside: Beside | None = None) -> None:
         """Make them known to the worker's pools; with `beside` as coroutines, plain ones by it."""
@@ -111,29 +114,38 @@ class Handlers:
                 priority=0,
                 retry=self._retry,
                 at_most_once=False,
-                codec=codec(function, self),
+                codec=codec(function, _Reader(self._encrypter, self.classes())),
             )
         )
         return label
 
+
+class _Reader(NamedTuple):
+    """What it takes to read a payload, in another process too."""
+
+    encrypter: Encrypter | None
+    handled: str  # the classes that have a handler, for messages
+
     def message(self, body: str) -> dict[str, Any]:
         """What a handler gets. Raises UnreadablePayload."""
         envelope = payload.read(body)
-        return {"name": envelope.name, "data": payload.data_of(envelope, self._encrypter)}
+        return {"name": envelope.name, "data": payload.data_of(envelope, self.encrypter)}
 
 
 class HandlerCodec(Codec):
     """Turns a Laravel payload into a handler's argument, in the process where the handler runs."""
 
-    __slots__ = ("_handlers",)
+    __slots__ = ("_reader",)
 
-    def __init__(self, function: Handler, handlers: Handlers):
+    portable = True  # handlers are registered while a queue listens, not by import
+
+    def __init__(self, function: Handler, reader: _Reader):
         super().__init__(function)
-        self._handlers = handlers
+        self._reader = reader
 
     def call(self, payload: str | None) -> tuple[list[Any], dict[str, Any]]:
         """The message, as the one argument. Raises UnreadablePayload."""
-        return [self._handlers.message(payload or "")], {}
+        return [self._reader.message(payload or "")], {}
 
     def result_text(self, value: Any, limit: int) -> str:
         """Nothing: Laravel keeps no results."""
@@ -147,9 +159,9 @@ class _NobodyCodec(HandlerCodec):
 
     def call(self, payload: str | None) -> tuple[list[Any], dict[str, Any]]:
         """Raises TaskNotFound naming the class and those that are handled."""
-        name = self._handlers.message(payload or "")["name"]
+        name = self._reader.message(payload or "")["name"]
         raise TaskNotFound(
-            f"no handler for {name} (handled: {self._handlers.classes()}); add "
+            f"no handler for {name} (handled: {self._reader.handled}); add "
             f"@queue.handler({name!r}), or dispatch it to a queue that its own workers read"
         )
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
+from lara_queue.beside import check_importable
 from lara_queue.desk import Desk, Watch, check_client, jobs_of
 from lara_queue.events import EventEmitter
 from lara_queue.handlers import Handler
@@ -117,6 +118,9 @@ class Queue:
         BrokerError if Redis cannot be used at all; later faults of it are waited out.
         """
         self._desk.check()
+        if self.settings.processes:
+            for function in self._desk.handlers.all():
+                check_importable(function)
         self._desk.handlers.open()
         try:
             self._worker = self._made_worker(stop_when_empty)

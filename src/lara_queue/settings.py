@@ -74,9 +74,9 @@ class Settings:
     """Seconds that a running job is left when the queue is told to stop."""
 
     processes: int = 0
-    """Run handlers in so many processes; 0: in this one. `Queue` can stop them whatever they do.
+    """Run handlers in so many processes; 0: in this one. They must be functions of a module then.
 
-    With `AsyncQueue` these are for its plain handlers alone, which must be importable.
+    `Queue` can stop them whatever they do. With `AsyncQueue` this is for its plain handlers alone.
     """
 
     failed: str | Ledger | Callable[[FailedJob], object] | None = None

@@ -56,6 +56,8 @@ class Codec:
 
     __slots__ = ("_function", "_known", "_plans", "_returns_plain")
 
+    portable = False  # whether a process that was not forked is sent it, as no module registers it
+
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._known: _Facts | None = None

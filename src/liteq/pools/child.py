@@ -21,11 +21,13 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NamedTuple
 
+from liteq import registry
 from liteq.errors import Cancel
 from liteq.job import Job, Outcome
 from liteq.pools import base, wire
 from liteq.pools.base import Limits
 from liteq.pools.marks import Marks
+from liteq.registry import Definition
 
 PLAIN, ASYNC = 0, 1  # the lanes
 
@@ -45,6 +47,7 @@ class Seat(NamedTuple):
     memory_limit_mb: int
     parent: int  # pid
     modules: Sequence[str]  # to import, where the process was not forked
+    definitions: Sequence[Definition]  # to register then: what no module would
 
 
 def main(seat: Seat, strangers: Sequence[socket.socket | Connection]) -> None:
@@ -58,6 +61,8 @@ def main(seat: Seat, strangers: Sequence[socket.socket | Connection]) -> None:
     _behave(seat.memory_limit_mb)
     for module in seat.modules:
         importlib.import_module(module)
+    for definition in seat.definitions:
+        registry.register(definition)
     marks = Marks(seat.marks_path)
     wear = _Wear(seat.max_jobs, seat.max_memory_mb, marks)
     lane = None

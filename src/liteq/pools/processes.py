@@ -259,6 +259,7 @@ class ProcessPool:
             memory_limit_mb=self._settings.memory_limit_mb,
             parent=os.getpid(),
             modules=() if self._method == "fork" else _modules(),
+            definitions=() if self._method == "fork" else _portable(),
         )
         note = Marks(path)  # before the process, so that it can be read whatever happens
         strangers = self._our_ends([*ours, orders_in]) if self._method == "fork" else []
@@ -585,6 +586,16 @@ def _modules() -> list[str]:
     """What a process that was not forked must import to know the tasks."""
     names = {definition.function.__module__ for definition in registry.definitions()}
     return sorted(names - {"__main__"})
+
+
+def _portable() -> list[registry.Definition]:
+    """What it must be sent, because importing registers it nowhere."""
+    # How long to wait is the worker's to say, and may be a function that cannot travel.
+    return [
+        each._replace(retry=each.retry._replace(strategy="fixed"))
+        for each in registry.definitions()
+        if each.codec.portable
+    ]
 
 
 def _how_it_ended(status: int) -> str:
