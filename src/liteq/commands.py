@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from liteq import brokers, findings, loading, monitoring, terminal, views
 from liteq.brokers.base import Store
-from liteq.errors import AppNotFound, BrokerUnavailable, JobNotFound, PayloadTooLarge
+from liteq.errors import AppNotFound, BrokerError, BrokerUnavailable, JobNotFound, PayloadTooLarge
 from liteq.findings import Finding
 from liteq.job import STATUSES, Filter, NewJob
 from liteq.terminal import Screen
@@ -78,14 +78,14 @@ def enqueue(args: argparse.Namespace) -> int:
         id = _enqueue_checked(args, positional, named)
     else:
         id = _enqueue_as_told(args, positional, named)
-    record = brokers.current().get(id)
-    queue = record.queue if record else args.queue
-    screen = Screen(sys.stdout)
+    queue, screen = _queue_of(args, id), Screen(sys.stdout)
+    on_record = _has_records(brokers.current())  # otherwise the number means nothing to anybody
     if args.json:
-        _print_json({"id": id, "name": args.name, "queue": queue})
+        _print_json({"id": id if on_record else None, "name": args.name, "queue": queue})
     elif screen.person:
-        screen.line(f"job {id} queued on {terminal.clean(str(queue))}")
-    else:
+        number = f" {id}" if on_record else ""
+        screen.line(f"job{number} queued on {terminal.clean(str(queue))}")
+    elif on_record:
         screen.line(str(id))
     return 0
 
@@ -100,7 +100,8 @@ def status(args: argparse.Namespace) -> int:
     if args.json:
         _print_json({"database": store.url, "queues": queues, "workers": on_record})
         return 0
-    views.overview(Screen(sys.stdout), _place(store), queues, on_record)
+    known = on_record if _has_records(store) else None
+    views.overview(Screen(sys.stdout), _place(store), queues, known)
     return 0
 
 
@@ -138,6 +139,8 @@ def show(args: argparse.Namespace) -> int:
 def workers(args: argparse.Namespace) -> int:
     """The workers on record."""
     store = _store()
+    if not _has_records(store):
+        raise BrokerError(f"workers of {_place(store)} are not on record; Horizon may show them")
     found = monitoring.get_workers()
     if args.json:
         _print_json(found)
@@ -202,7 +205,8 @@ def pause(args: argparse.Namespace) -> int:
 def resume(args: argparse.Namespace) -> int:
     """Let workers take from the queues again; 1 if one was not paused."""
     store = _store()
-    paused = store.paused()
+    # Where queues are not on record either, only those are known that the URL names.
+    paused = store.paused() if _has_records(store) else args.queues
     not_paused = [queue for queue in args.queues if queue not in paused]
     resumed = [queue for queue in args.queues if queue in paused]
     for queue in resumed:
@@ -301,6 +305,18 @@ def _enqueue_as_told(args: argparse.Namespace, positional: list[Any], named: dic
     return id
 
 
+def _queue_of(args: argparse.Namespace, id: int) -> str:
+    """The queue that the job went to."""
+    from liteq import registry
+
+    store = brokers.current()
+    record = store.get(id) if _has_records(store) else None
+    if record is not None:
+        return record.queue
+    definition = registry.get(args.name)
+    return str(args.queue or (definition.queue if definition else NewJob("", "").queue))
+
+
 def _payload(positional: list[Any], named: dict[str, Any]) -> str:
     return json.dumps({"args": positional, "kwargs": named}, ensure_ascii=False)
 
@@ -333,6 +349,10 @@ def _store(*, create: bool = False) -> Store:
             "(LITEQ_DB or --db says where; `liteq doctor` looks around)"
         )
     return store
+
+
+def _has_records(store: Store) -> bool:
+    return "records" in store.supports
 
 
 def _place(store: Store) -> str:

@@ -54,6 +54,8 @@ def examine(id: int | None = None) -> list[Finding]:
     findings = list(_place())
     if any(finding.level == "fault" for finding in findings):
         return findings  # nor could a job be asked for
+    if "records" not in brokers.current().supports:
+        return findings + _of_laravel(id)
     try:
         facts = _facts(brokers.current())
         findings += [finding for check in _CHECKS for finding in check(facts)]
@@ -61,6 +63,17 @@ def examine(id: int | None = None) -> list[Finding]:
             findings.append(_explained(id, facts))
     except BrokerError as error:
         findings.append(fault("Database", str(error)))
+    return findings
+
+
+def _of_laravel(id: int | None) -> list[Finding]:
+    """What can be found out where no single job is on record."""
+    from liteq.brokers.laravel import checkup
+
+    findings = list(checkup.check(brokers.current()))
+    if id is not None:
+        said = "Laravel keeps no record of a job beside its queue, so none can be asked for"
+        findings.append(fault(f"{_JOB}{id}", said, "php artisan queue:failed; or see Horizon"))
     return findings
 
 
@@ -85,11 +98,12 @@ def _place() -> Iterator[Finding]:
     """Where the jobs are, and whether that place is fit for use."""
     url = config.broker_url()
     try:
-        path = getattr(brokers.connect(url), "path", None)
-    except ValueError as error:
+        store = brokers.connect(url)
+    except (ValueError, BrokerError, ImportError) as error:
         yield fault("Database", str(error))
         return
-    yield ok("Database", f"{path or url} ({_source()})")
+    path = getattr(store, "path", None)
+    yield ok("Database", f"{path or store.url} ({_source()})")
     if path is None:
         return
     from liteq.brokers.sqlite import checkup

@@ -63,20 +63,22 @@ def get_queue_overview() -> list[dict[str, Any]]:
     """A line for each queue that holds jobs, is paused or has an active worker, sorted.
 
     Keys: queue, a count for each status, oldest_wait (seconds, None: nothing is due), paused_at
-    (None: not paused) and workers (how many active ones listen).
+    (None: not paused; "": since when is not known) and workers (how many active ones listen;
+    None: not known).
     """
     store = brokers.current()
     counts: dict[str, dict[str, int]] = {}
     for queue, status, count in store.count():
         counts.setdefault(queue, {})[status] = count
     waits, paused, listening = store.oldest_due(), store.paused(), listeners(store)
+    known = "records" in store.supports
     return [
         {
             "queue": queue,
             **{status: counts.get(queue, {}).get(status, 0) for status in STATUSES},
             "oldest_wait": waits.get(queue),
             "paused_at": paused.get(queue),
-            "workers": listening[queue],
+            "workers": listening[queue] if known else None,
         }
         for queue in sorted({*counts, *paused, *listening})
     ]

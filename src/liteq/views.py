@@ -44,13 +44,12 @@ _WORKERS = (
 
 
 def overview(
-    screen: Screen, place: str, queues: list[dict[str, Any]], workers: list[dict[str, Any]]
+    screen: Screen, place: str, queues: list[dict[str, Any]], workers: list[dict[str, Any]] | None
 ) -> None:
-    """Where the jobs are, who works on them, and a line for each queue."""
+    """Where the jobs are, who works on them (None: not known), and a line for each queue."""
     if screen.person:
-        active = [worker for worker in workers if worker["state"] == "active"]
         screen.line(f"{screen.paint('Database', 'dim')}  {clean(place)}")
-        screen.line(f"{screen.paint('Workers', 'dim')}   {_workers_line(screen, active)}")
+        screen.line(f"{screen.paint('Workers', 'dim')}   {_workers_line(screen, workers)}")
         screen.line()
         if not queues:
             screen.line("No jobs yet.")
@@ -100,7 +99,10 @@ def findings(screen: Screen, found: Sequence[Finding], summary: str) -> None:
 # ── rows ──
 
 
-def _workers_line(screen: Screen, active: list[dict[str, Any]]) -> str:
+def _workers_line(screen: Screen, workers: list[dict[str, Any]] | None) -> str:
+    if workers is None:
+        return "not on record here"
+    active = [worker for worker in workers if worker["state"] == "active"]
     if not active:
         return screen.paint("none is running", "yellow")
     slots = sum(worker["concurrency"] for worker in active)
@@ -110,14 +112,15 @@ def _workers_line(screen: Screen, active: list[dict[str, Any]]) -> str:
 
 
 def _queue_row(queue: dict[str, Any]) -> list[Cell]:
-    wait, count = queue["oldest_wait"], queue["workers"]
-    unserved = queue["pending"] and not count
+    wait, count, paused = queue["oldest_wait"], queue["workers"], queue["paused_at"]
+    unserved = queue["pending"] and count == 0
+    workers = "" if count is None else str(count)
     return [
         Cell(queue["queue"], style="bold"),
         *(_count_cell(queue[status], _STATUS_STYLES.get(status, "")) for status in STATUSES),
         Cell("") if wait is None else Cell(duration(wait), f"{wait:.3f}"),
-        Cell("none" if unserved else str(count), str(count), "red" if unserved else ""),
-        Cell("paused" if queue["paused_at"] else "", queue["paused_at"] or "", "yellow"),
+        Cell("none" if unserved else workers, workers, "red" if unserved else ""),
+        Cell("") if paused is None else Cell("paused", paused or "paused", "yellow"),
     ]
 
 

@@ -62,7 +62,8 @@ class Broker(Protocol):
     payload_limit: int  # bytes, for encoded arguments and results
     lease: float | None  # seconds; a store whose leases are set elsewhere. None: the worker's own
     # What not every broker can: "share" (other processes see the jobs), "ahead" (a claim costs a
-    # job nothing until it begins, so that some may be claimed before there is a slot for them).
+    # job nothing until it begins, so that some may be claimed before there is a slot for them),
+    # "records" (jobs and workers are on record, and can be asked for and acted upon one by one).
     supports: frozenset[str]
     queues: tuple[str, ...]  # that a worker reads if it is told none; (): those of its tasks
 

@@ -76,7 +76,7 @@ class _Queue:
 class MemoryBroker:
     """All verbs of `Store` over dicts and heaps; `memory://NAME` names one of several."""
 
-    supports: frozenset[str] = frozenset({"ahead"})
+    supports: frozenset[str] = frozenset({"ahead", "records"})
     queues: tuple[str, ...] = ()
     lease: float | None = None  # the worker's own setting
 

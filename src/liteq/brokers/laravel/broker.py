@@ -67,7 +67,8 @@ class LaravelBroker:
     name, unless there is another `router`.
     """
 
-    supports = frozenset({"share"})  # not "ahead": Laravel counts an attempt at the claim
+    # Not "ahead": Laravel counts an attempt at the claim. Not "records": it keeps none.
+    supports = frozenset({"share"})
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class LaravelBroker:
         if site.horizon is not None and isinstance(driver, RedisDriver):
             self._reporter = Reporter(driver.client, site.horizon)
         self._ids = count(1)
+        self._claimant = secrets.token_hex(6)
         self._queues = site.queues
         self._held: dict[str, _Held] = {}
         self._leftover: list[_Held] = []  # reserved by a `claim` that then failed
@@ -295,7 +297,10 @@ class LaravelBroker:
     def purge(self, which: Filter) -> int:
         """Clear a whole queue, as `php artisan queue:clear`; how many payloads it held."""
         if which.queue is None or which != Filter(queue=which.queue):
-            self._no_records("deleted")
+            raise BrokerError(
+                f"single jobs of {self.url} cannot be deleted, only whole queues: name one, and "
+                "no other condition (liteq purge --queue NAME)"
+            )
         return self.driver.clear(which.queue)
 
     def prune(self, statuses: Collection[str], age: float, limit: int) -> int:
@@ -313,7 +318,7 @@ class LaravelBroker:
     def paused(self) -> dict[str, str]:
         """Paused queues of this URL; since when is not known."""
         self._heed_signals()
-        return {queue: "" for queue in sorted(self._paused) if queue}
+        return {queue: "" for queue in sorted(self._queues) if {queue, ""} & self._paused}
 
     def forget(self, worker: str) -> None:
         """Strike the worker off Horizon's page."""
@@ -367,7 +372,7 @@ class LaravelBroker:
             attempt=delivery.attempts,
             max_retries=self._max_retries(envelope, route),
             timeout=envelope.timeout if envelope else None,
-            receipt=f"{number}-{secrets.token_hex(4)}",
+            receipt=f"{self._claimant}-{number}",
             losses=delivery.attempts - 1,  # not known; so the first loss goes round at once
             at_most_once=False,
             terms=terms,

@@ -43,7 +43,7 @@ _BUT_PAYLOAD = itemgetter(0, 2, 3, 4, 5, 6, 7)  # all fields of a NewJob but tha
 class SqliteBroker:
     """A `Store` in one SQLite file. Opened with the first verb; one connection per process."""
 
-    supports = frozenset({"share", "ahead"})
+    supports = frozenset({"share", "ahead", "records"})
     queues: tuple[str, ...] = ()
     lease: float | None = None  # the worker's own setting
 
