@@ -180,6 +180,19 @@ class AsyncQueue:
         """Delete it for good; False if it is not there any more."""
         return await asyncio.to_thread(self._letters().delete, letter)
 
+    async def close(self) -> None:
+        """Close the connections that are its own, not the client; what needs them opens them anew.
+
+        Also at the end of `async with AsyncQueue(…) as queue`.
+        """
+        await asyncio.to_thread(self._broker().close)
+
+    async def __aenter__(self) -> "AsyncQueue":  # noqa: PYI034 - Self is of Python 3.11
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
     # ── how ──
 
     def _broker(self) -> LaravelBroker:

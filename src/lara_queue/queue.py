@@ -165,6 +165,19 @@ class Queue:
         """Delete it for good; False if it is not there any more."""
         return self._letters.delete(letter)
 
+    def close(self) -> None:
+        """Close the connections that are its own, not the client; what needs them opens them anew.
+
+        Also at the end of `with Queue(…) as queue`.
+        """
+        self._broker.close()
+
+    def __enter__(self) -> "Queue":  # noqa: PYI034 - Self is of Python 3.11
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
     # ── how ──
 
     def _made_worker(self, burst: bool) -> Worker:

@@ -1,6 +1,7 @@
 """A real Laravel and Python's queues beside it: what the tests of both together are played with."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sqlite3
@@ -38,12 +39,12 @@ class Pair:
     """Queues of one driver that a Laravel and Python share; failures go to Laravel's table."""
 
     def __init__(self, laravel, redis_server, driver, database=None):
-        """`database`: a PostgreSQL or MariaDB that has the tables; else Laravel's SQLite file."""
+        """`database`: a PostgreSQL or MariaDB that has the tables, not Laravel's SQLite file."""
         self.laravel = laravel
         self.driver = driver
         self.redis = redis_server.client()
         self.redis_url = redis_server.url
-        self.database = database
+        self._queues = []
         self.database_url = f"sqlite:///{laravel.database}"
         if database is not None:
             scheme = {"pgsql": "postgresql", "mysql": "mysql"}[database.dialect]
@@ -54,6 +55,8 @@ class Pair:
         return self.laravel.ask
 
     def close(self):
+        for queue in self._queues:
+            queue.close()
         self.redis.close()
 
     # ── Python's side ──
@@ -61,7 +64,9 @@ class Pair:
     def queue(self, name="default", **settings):
         """A `Queue` beside Laravel's own."""
         place = self.redis if self.driver == "redis" else lara_queue.database(self.database_url)
-        return lara_queue.Queue(place, name, **self._settings(settings))
+        queue = lara_queue.Queue(place, name, **self._settings(settings))
+        self._queues.append(queue)
+        return queue
 
     def work(self, handler=None, queue="default", *, ends=None, **settings):
         """Have a `Queue` run what is due, or until so many runs have ended; its runs in order."""
@@ -93,9 +98,16 @@ class Pair:
             await asyncio.wait_for(worker.listen(stop_when_empty=ends is None), PATIENCE)
         return book.runs
 
-    def aqueue(self, name="default", **settings):
-        """An `AsyncQueue`, for `async with`."""
-        return _AsyncQueue(self, name, self._settings(settings))
+    @contextlib.asynccontextmanager
+    async def aqueue(self, name="default", **settings):
+        """An `AsyncQueue`, with a client that lives as long."""
+        place = lara_queue.database(self.database_url)
+        async with contextlib.AsyncExitStack() as stack:
+            if self.driver == "redis":
+                place = redis.asyncio.Redis.from_url(self.redis_url)
+                await stack.enter_async_context(place)
+            queue = lara_queue.AsyncQueue(place, name, **self._settings(settings))
+            yield await stack.enter_async_context(queue)
 
     def url(self, queues="default", **more):
         """What `liteq worker --url` takes."""
@@ -204,27 +216,6 @@ class Pair:
         if self.driver == "database":
             settings.setdefault("cache", self.redis_url)
         return settings
-
-
-class _AsyncQueue:
-    """An AsyncQueue and, where it needs one, a client that lives as long."""
-
-    def __init__(self, pair, name, settings):
-        self._pair = pair
-        self._name = name
-        self._settings = settings
-        self._client = None
-
-    async def __aenter__(self):
-        if self._pair.driver == "redis":
-            place = self._client = redis.asyncio.Redis.from_url(self._pair.redis_url)
-        else:
-            place = lara_queue.database(self._pair.database_url)
-        return lara_queue.AsyncQueue(place, self._name, **self._settings)
-
-    async def __aexit__(self, *exc):
-        if self._client is not None:
-            await self._client.aclose()
 
 
 class _Book:
