@@ -144,8 +144,9 @@ class AsyncQueue:
 
     def stop(self) -> None:
         """Ask `listen` to return once running jobs have ended."""
-        if self._worker is not None:
-            self._worker.stop()
+        worker = self._worker
+        if worker is not None and not worker.stopping:  # asked twice, it would hand back what runs
+            worker.stop()
 
     # ── questions ──
 

@@ -131,8 +131,9 @@ class Queue:
 
     def stop(self) -> None:
         """Ask `listen` to return, from any thread, once the running job has ended."""
-        if self._worker is not None:
-            self._worker.stop()
+        worker = self._worker
+        if worker is not None and not worker.stopping:  # asked twice, it would hand back what runs
+            worker.stop()
 
     # ── questions ──
 

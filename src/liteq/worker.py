@@ -131,6 +131,11 @@ class Worker:
         self._stop_asked += 1
         self._wake()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop_asked > 0
+
     def pause(self) -> None:
         """Take no more jobs until `resume`; those that run go on. From any thread."""
         self.paused = True

@@ -803,7 +803,8 @@ class TestStopping:
 
         @queue.handler
         def handle(job):
-            threading.Thread(target=queue.stop).start()
+            for _ in range(2):
+                threading.Thread(target=queue.stop).start()
             time.sleep(0.3)
             ended.append(job)
 
