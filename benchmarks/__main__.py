@@ -15,6 +15,7 @@ from benchmarks import (
     enqueueing,
     idling,
     importing,
+    laravel,
     mixing,
     noops,
     peers,
@@ -34,6 +35,7 @@ SCENES: dict[str, Scene] = {
     "backlog": backlog.figures,
     "mixed": mixing.short_and_long,
     "naps": mixing.naps,
+    "laravel": laravel.figures,
     "peers": peers.figures,
 }
 _EXTRA = {"peers"}  # run only when asked for

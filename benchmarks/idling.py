@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ _IDLE = (
 _MEMORY = "PSS of the whole process tree (/proc/pid/smaps_rollup) of the same two."
 
 
-class _Server(NamedTuple):
+class Server(NamedTuple):
     """Something that runs jobs and notes when each began."""
 
     pid: int
@@ -43,8 +43,8 @@ def latency(folder: str, quick: bool) -> Iterator[Figure]:
     raws: list[float] = []
     with _worker(folder) as worker, _bare(folder) as bare:
         for block in range(blocks):
-            ours += _sampled(worker, block * samples, samples)
-            raws += _sampled(bare, block * samples, samples)
+            ours += sampled(worker, block * samples, samples)
+            raws += sampled(bare, block * samples, samples)
     goals: dict[float, tuple[Target, ...]] = {50: (at_most(1.0),), 99: (at_most(5.0),)}
     for percent in (50, 95, 99):
         value, limit = percentile(ours, percent) * 1e3, percentile(raws, percent) * 1e3
@@ -63,16 +63,10 @@ def costs(folder: str, quick: bool) -> Iterator[Figure]:
     """Processor time and memory of a worker that waits."""
     seconds = 5.0 if quick else 30.0
     with _worker(folder) as worker, _bare(folder) as bare:
-        time.sleep(2)  # what the warm-up has left to do is done
-        trees = [stage.tree(server.pid) for server in (worker, bare)]
-        before = [stage.processor_seconds(pids) for pids in trees]
-        time.sleep(seconds)
-        after = [stage.processor_seconds(pids) for pids in trees]
-        idle, raw_idle = (
-            (used - used_then) / seconds * 100
-            for used, used_then in zip(after, before, strict=True)
+        idle, raw_idle = shares((worker, bare), seconds)
+        memory, raw_memory = (
+            stage.proportional_mb(stage.tree(server.pid)) for server in (worker, bare)
         )
-        memory, raw_memory = (stage.proportional_mb(pids) for pids in trees)
     yield Figure(
         "idle worker, % of a core", idle, "%", raw_idle, idle / raw_idle, (at_most(0.2),), _IDLE
     )
@@ -87,7 +81,19 @@ def costs(folder: str, quick: bool) -> Iterator[Figure]:
     )
 
 
-def _sampled(server: _Server, first: int, count: int) -> list[float]:
+def shares(servers: Sequence[Server], seconds: float) -> list[float]:
+    """How much of a core, in %, each of them takes while there is nothing to do."""
+    time.sleep(2)  # what the warm-up has left to do is done
+    trees = [stage.tree(server.pid) for server in servers]
+    before = [stage.processor_seconds(pids) for pids in trees]
+    time.sleep(seconds)
+    after = [stage.processor_seconds(pids) for pids in trees]
+    return [
+        (used - used_then) / seconds * 100 for used, used_then in zip(after, before, strict=True)
+    ]
+
+
+def sampled(server: Server, first: int, count: int) -> list[float]:
     """Seconds from sending to starting, of `count` jobs that each came alone."""
     sent = {}
     for number in range(first, first + count):
@@ -103,17 +109,17 @@ def _sampled(server: _Server, first: int, count: int) -> list[float]:
 
 
 @contextmanager
-def _worker(folder: str) -> Iterator[_Server]:
+def _worker(folder: str) -> Iterator[Server]:
     path, stamps = os.path.join(folder, "idle.db"), os.path.join(folder, "worker.stamps")
     options = ("--queues", "bench", "--concurrency", "2")
     with stage.database(path), stage.worker(path, *options, BENCH_STAMPS=stamps) as process:
-        server = _Server(process.pid, lambda number: app.stamp.delay(number, "hello"), stamps)
-        _warm(server)
+        server = Server(process.pid, lambda number: app.stamp.delay(number, "hello"), stamps)
+        warm(server)
         yield server
 
 
 @contextmanager
-def _bare(folder: str) -> Iterator[_Server]:
+def _bare(folder: str) -> Iterator[Server]:
     path, stamps = os.path.join(folder, "bare.db"), os.path.join(folder, "bare.stamps")
     address = os.path.join(folder, "bell")
     with stage.database(path):
@@ -129,12 +135,12 @@ def _bare(folder: str) -> Iterator[_Server]:
                 connection.execute(raw.INSERT, ("noop", str(number), "bench", place))
                 bell.sendto(b"!", address)
 
-            server = _Server(process.pid, send, stamps)
-            _warm(server)
+            server = Server(process.pid, send, stamps)
+            warm(server)
             yield server
         process.terminate()
 
 
-def _warm(server: _Server) -> None:
+def warm(server: Server) -> None:
     """Some jobs, so that everything has been loaded and opened that a first job needs."""
-    _sampled(server, -20, 20)
+    sampled(server, -20, 20)
