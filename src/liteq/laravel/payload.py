@@ -22,6 +22,7 @@ _SHOWN = 120  # characters of a payload in a message
 # Kept, as json.dumps would make one for each payload.
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _LONGEST = 1e10  # seconds, 300 years: no wait is that long
+_LONGEST_RUN = 10**9  # seconds, 30 years
 
 
 class Envelope(NamedTuple):
@@ -89,7 +90,8 @@ def read(body: str) -> Envelope:
         max_tries=_whole(fields, "maxTries"),
         max_exceptions=_whole(fields, "maxExceptions"),
         backoff=_backoff(fields),
-        timeout=max(0, _whole(fields, "timeout") or 0) or None,  # PHP's alarm takes no less either
+        # PHP's alarm takes no less than 0 either, and no timer takes all that is more.
+        timeout=min(max(0, _whole(fields, "timeout") or 0), _LONGEST_RUN) or None,
         retry_until=_whole(fields, "retryUntil", "timeoutAt"),
         fail_on_timeout=bool(fields.get("failOnTimeout")),
         fields=fields,

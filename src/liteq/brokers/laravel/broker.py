@@ -532,10 +532,13 @@ class LaravelBroker:
         if held.envelope.command is not None and (
             held.route.unique_id is not None or "uniqueId" in held.envelope.command
         ):
-            data = payload.data_of(held.envelope, self.site.encrypter)
+            try:
+                data = payload.data_of(held.envelope, self.site.encrypter)
+            except UnreadablePayload:  # then it has failed for just that, and is on record
+                return
             unique_id = data.get("uniqueId")
             if held.route.unique_id is not None:
-                unique_id = held.route.unique_id(data)
+                unique_id = _unique_id(held.route.unique_id, data, held.envelope.name)
         if unique_id is None:
             return
         command = payload.opened(held.envelope, self.site.encrypter)
@@ -641,6 +644,15 @@ class LaravelBroker:
             f"single jobs of {self.url} cannot be {verb}: Laravel keeps no record of a job beside "
             "its queue; see Horizon, or `php artisan queue:failed` and queue:retry"
         )
+
+
+def _unique_id(function: Callable[[Any], Any], data: Any, name: str) -> Any:
+    """What the user's function says; None where it fails, as the job itself has ended by then."""
+    try:
+        return function(data)
+    except Exception:
+        logger.exception("unique_id of %s failed, the lock of the job stays", name)
+        return None
 
 
 def _shown(delivery: Delivery) -> str:
