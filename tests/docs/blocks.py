@@ -9,7 +9,7 @@ A comment right before a block says what a reader would do with it:
     <!-- test: listens -->          start it and go on; it does all there is before it is ended
     <!-- test: shows -->            what was just run, or listens, prints these lines
     <!-- test: redis -->            from here on there is a Redis where a reader would have his
-    <!-- test: laravel -->          … and a Laravel, with the job classes that the page has saved
+    <!-- test: laravel -->          … and a Laravel in `shop`, with the job classes saved there
     <!-- test: fails -->            it is meant to end with an error
     <!-- test: skip: reason -->     nobody runs it, and why
 
@@ -32,6 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests" / "laravel"))  # for the files of an application
+import skeletons  # noqa: E402
+
 SHOWN_ONLY = {"text", "toml", "ini", "dockerfile", "yaml", "json", "console"}
 PATIENCE = 30.0  # seconds until something that ought to happen counts as never
 REDIRECTED = """import socket
@@ -125,11 +128,18 @@ class Place:
         self.environment["PYTHONUNBUFFERED"] = "1"
 
     def use_laravel(self, server):
-        """From now on there is `php artisan`, on the same Redis."""
-        artisan = ROOT / "tests" / "docs" / "artisan.php"
-        self.write("artisan", f"<?php require {str(artisan)!r};\n")
+        """From now on there is a Laravel in the folder `shop`, on the same Redis."""
+        env = "REDIS_HOST=localhost\nREDIS_PREFIX=laravel_database_\n"
+        found = skeletons.files("12.28.1")
+        artisan = f"<?php require {str(ROOT / 'tests' / 'docs' / 'artisan.php')!r};\n"
+        found |= {".env": found[".env"] + env, "artisan": artisan}
+        skeletons.written(self.directory / "shop", found)
         self.environment["REDIS_PORT"] = str(server.port)
         self.environment["APP_KEY"] = "base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+    def artisan(self, *command, status=0):
+        """What one of Laravel's commands prints; `run FILE` runs a piece of PHP there."""
+        return self.run(["php", "artisan", *command], folder="shop", status=status)
 
     def idle(self):
         """Whether who listens on the Redis here waits for jobs, and runs none."""
@@ -144,11 +154,11 @@ class Place:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def run(self, command, *, status=0):
+    def run(self, command, *, status=0, folder=""):
         """What a command prints, once it has ended by itself with this exit status."""
         process = subprocess.run(
             command,
-            cwd=self.directory,
+            cwd=self.directory / folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -258,7 +268,7 @@ class Place:
         if words[:2] == ["liteq", "worker"] and "--burst" not in words:
             return self.work_off(words)
         if words[:3] == ["php", "artisan", "queue:work"]:
-            return self.run([*words, "--stop-when-empty"], status=status)
+            return self.artisan(*words[2:], "--stop-when-empty", status=status)
         return self.run(["bash", "-c", line], status=status)
 
 
@@ -346,8 +356,8 @@ class Reader:
         if how and how[0].startswith("save="):
             self.place.write(how[0].partition("=")[2], block.text)
             return
-        self.place.write("script.php", "<?php\n" + block.text)
-        self.said = self.place.run(["php", "artisan", "run", "script.php"])
+        self.place.write("shop/script.php", "<?php\n" + block.text)
+        self.said = self.place.artisan("run", "script.php")
 
     def _shown(self, block, how):
         for line in block.text.splitlines():
