@@ -16,7 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 from typing import Any, NamedTuple, NoReturn
 
 from liteq import registry
@@ -27,7 +27,7 @@ from liteq.brokers.laravel.reporter import Reporter
 from liteq.brokers.laravel.routes import TaskRouter
 from liteq.brokers.laravel.site import Observer, Route, Router, Site
 from liteq.config import settings
-from liteq.errors import BrokerError, EncodingError, UnreadablePayload
+from liteq.errors import BrokerError, BrokerUnavailable, EncodingError, UnreadablePayload
 from liteq.job import (
     AttemptRecord,
     Change,
@@ -97,6 +97,9 @@ class LaravelBroker:
         self._leftover: list[_Held] = []  # reserved by a `claim` that then failed
         self._owed: deque[Callable[[], None]] = deque()  # what is still to follow from settled jobs
         self._applied: set[str] = set()  # by a `finish` that then failed, and comes again
+        self._lost: set[str] = set()  # receipts of which a heartbeat has said so
+        self._renewed = self.clock.wall()  # what we hold was reserved then or later, or renewed
+        self._fault: str | None = None  # that was last said of `_owed`
         self._next_at: dict[str, float | None] = {}  # by queue
         self._restart: str | None = None
         self._paused: set[str] = set()
@@ -152,7 +155,7 @@ class LaravelBroker:
         skip: Collection[str] = (),
     ) -> list[Job]:
         """Reserve up to `limit` due jobs: all of the first queue before any of the second."""
-        held, self._leftover = self._leftover, []
+        held = self._left_over(limit)
         try:
             for queue in queues:
                 if limit <= len(held):
@@ -161,7 +164,7 @@ class LaravelBroker:
                     held += self._popped(queue, limit - len(held), skip)
             self._count_exceptions(held)
         except BrokerError:
-            self._leftover = held
+            self._leftover[:0] = held
             raise
         self._reported(held)
         with self._lock:
@@ -176,12 +179,18 @@ class LaravelBroker:
         if self._reporter is not None:
             self._reporter.concerns(worker)
         with self._lock:
+            for gone in self._lost.difference(receipts):  # the worker has dropped them
+                self._held.pop(gone, None)
+            self._lost.intersection_update(receipts)
             held = [self._held[receipt] for receipt in receipts if receipt in self._held]
-        if self.site.retry_after is None or not held:
+        if self.site.retry_after is None:
             return Verdict((), ())
-        until = int(self.clock.wall()) + self.site.retry_after
-        kept = self.driver.renew([each.delivery for each in held], until)
+        now = self.clock.wall()
+        until = int(now) + self.site.retry_after
+        kept = self.driver.renew([each.delivery for each in held], until) if held else []
+        self._renewed = now
         lost = [each.job.receipt for each, ours in zip(held, kept, strict=True) if not ours]
+        self._lost.update(lost)
         return Verdict(lost, ())
 
     def cancellations(self, worker: str) -> list[str]:
@@ -205,19 +214,15 @@ class LaravelBroker:
             for change, held in known
             if held is not None and change.receipt not in self._applied
         ]
-        settlements = [self._settlement(change, held) for change, held in todo]
-        settled = self.driver.settle(settlements) if settlements else []
-        done = [pair for pair, ours in zip(todo, settled, strict=True) if ours]
-        self._applied.update(change.receipt for change, _ in done)
-        for change, held in done:
-            self._owed += self._afterwards(change, held)
-            if self._observer is not None:
-                self._observer.settled(held.job, held.envelope, change)
+        todo.sort(key=_queue_of)
+        for _, its in groupby(todo, _queue_of):  # what one says is kept, should the next one fail
+            self._settle(list(its))
         accepted = {change.id for change, _ in known if change.receipt in self._applied}
         with self._lock:
             for change, _ in known:
                 self._held.pop(change.receipt, None)
                 self._applied.discard(change.receipt)
+                self._lost.discard(change.receipt)
         self._pay()
         return accepted
 
@@ -247,6 +252,10 @@ class LaravelBroker:
             self.driver.settle([Settlement(each.delivery, "return") for each in leftover])
         except BrokerError as error:  # it comes back by itself when its reservation runs out
             logger.error("%d job(s) could not be given back: %s", len(leftover), error)
+        self._pay()
+        if self._owed:
+            logger.error("%d step(s) that follow from ended jobs are left undone", len(self._owed))
+            self._owed.clear()
         self.driver.close()
         for store in (self.site.cache, self.site.ledger):
             if store is not None:
@@ -326,6 +335,16 @@ class LaravelBroker:
             self._reporter.end()
 
     # ── claim ──
+
+    def _left_over(self, limit: int) -> list[_Held]:
+        """What a claim had reserved before it failed, as far as it is still ours and wanted."""
+        leftover, lease = self._leftover, self.site.retry_after
+        if leftover and lease is not None:
+            until = int(self.clock.wall()) + lease
+            kept = self.driver.renew([each.delivery for each in leftover], until)
+            leftover = [each for each, ours in zip(leftover, kept, strict=True) if ours]
+        self._leftover = leftover[limit:]
+        return leftover[:limit]
 
     def _popped(self, queue: str, limit: int, skip: Collection[str]) -> list[_Held]:
         now = int(self.clock.wall())
@@ -429,6 +448,28 @@ class LaravelBroker:
 
     # ── finish ──
 
+    def _settle(self, pairs: list[tuple[Change, _Held]]) -> None:
+        """Settle jobs of one queue; remember which were ours, and what is to follow from them."""
+        settled = self.driver.settle([self._settlement(change, held) for change, held in pairs])
+        for (change, held), ours in zip(pairs, settled, strict=True):
+            if not ours and not self._must_be_ours(change.receipt):
+                continue
+            self._applied.add(change.receipt)
+            self._owed += self._afterwards(change, held)
+            if self._observer is not None:
+                self._observer.settled(held.job, held.envelope, change)
+
+    def _must_be_ours(self, receipt: str) -> bool:
+        """Whether a reservation that is gone was settled by ourselves, and the answer was lost.
+
+        A client that loses a connection tries again on its own. Before the reservation runs out
+        nobody else can have it; half of its time is left to clocks that disagree.
+        """
+        lease = self.site.retry_after
+        if receipt in self._lost or not isinstance(self.driver, RedisDriver):
+            return False
+        return lease is None or self.clock.wall() < self._renewed + lease / 2
+
     def _settlement(self, change: Change, held: _Held) -> Settlement:
         delivery = held.delivery
         if change.status == "pending":
@@ -505,14 +546,20 @@ class LaravelBroker:
         return owed
 
     def _pay(self) -> None:
-        """Do what follows from settled jobs; the rest later, where a store cannot just now."""
-        while self._owed:
+        """Do what follows from settled jobs; what a store cannot do just now, later."""
+        fault: BrokerError | None = None
+        for _ in range(len(self._owed)):
+            step = self._owed.popleft()
             try:
-                self._owed[0]()
+                step()
             except BrokerError as error:
-                logger.error("what follows from jobs that have ended must wait: %s", error)
-                return
-            self._owed.popleft()
+                self._owed.append(step)
+                fault = error
+                if isinstance(error, BrokerUnavailable):  # nor would it answer to the others
+                    break
+        if fault is not None and str(fault) != self._fault:
+            logger.error("what follows from jobs that have ended must wait: %s", fault)
+        self._fault = None if fault is None else str(fault)
 
     def _note_exception(self, change: Change, held: _Held) -> None:
         terms, cache = held.job.terms, self.site.cache
@@ -644,6 +691,10 @@ class LaravelBroker:
             f"single jobs of {self.url} cannot be {verb}: Laravel keeps no record of a job beside "
             "its queue; see Horizon, or `php artisan queue:failed` and queue:retry"
         )
+
+
+def _queue_of(pair: tuple[Change, _Held]) -> str:
+    return pair[1].delivery.queue
 
 
 def _unique_id(function: Callable[[Any], Any], data: Any, name: str) -> Any:
