@@ -12,7 +12,7 @@ import pairs
 import pytest
 from pairs import handled, told
 
-from lara_queue import Retry
+from lara_queue import Cancel, Retry
 from lara_queue import database as database_place
 
 CHAIN = "(new Illuminate\\Foundation\\Bus\\PendingChain({}, [{}]))->dispatch(); return 1;"
@@ -205,6 +205,28 @@ def test_lock_of_a_unique_job_is_released_once_it_has_ended_in_python(pair, clas
     assert len(pair.failed()) == (1 if handler else 0)
 
 
+def test_lock_of_a_job_that_is_unique_until_processing_is_released_too(pair):
+    dispatch(pair, "UniqueUntilProcessing")
+    dispatch(pair, "UniqueUntilProcessing")
+    before = pair.size()
+    queue = pair.queue()
+    queue.handler(unique_id=lambda data: f"x{data['id']}")(lambda job: None)
+
+    queue.listen(stop_when_empty=True)
+    dispatch(pair, "UniqueUntilProcessing")
+
+    assert (before, pair.size()) == (1, 1)
+
+
+def test_lock_of_a_unique_job_that_cannot_be_known_stays(pair):
+    dispatch(pair, "Unique", 7)
+
+    [run] = pair.work()
+    dispatch(pair, "Unique", 7)
+
+    assert (run.ending, pair.size()) == ("processed", 0)
+
+
 def test_lock_of_a_unique_job_is_kept_while_it_is_to_run_again(pair):
     dispatch(pair, "Unique", 7)
     queue = pair.queue()
@@ -342,6 +364,31 @@ def test_job_that_failed_for_good_in_python_can_be_run_by_php_then(pair):
     assert handled(events) == [("Plain", {"+name": "hé"})]
 
 
+def test_wait_after_a_failure_is_waited_for(pair):
+    pair.ask.push("Fails", [2, "2"])
+
+    first, second = pair.work(pairs.fails, ends=2)
+
+    assert (first.attempt, second.attempt, second.ending) == (1, 2, "failed")
+    assert 2 <= second.at - first.at < 4
+
+
+def test_job_that_ends_itself_in_python_is_on_record_as_failed(pair):
+    batch = pair.laravel.dispatch("batch", "InBatch", "InBatch", ALLOW_FAILURES="1")["batch"]
+
+    def ends_itself(job):
+        raise Cancel("the order is gone")
+
+    [run] = pair.work(ends_itself, ends=1)
+    [row] = pair.failed()
+    pair.laravel.artisan("queue:retry-batch", batch)
+    pair.laravel.work()
+
+    assert (run.attempt, run.ending) == (1, "failed")
+    assert "the order is gone" in row["exception"]
+    assert counters(pair, batch)[1] == 0
+
+
 def test_released_job_goes_on_in_php_with_its_next_attempt(pair):
     pair.ask.push("Releases", [0])
 
@@ -472,8 +519,9 @@ def test_chain_goes_on_in_the_queue_that_it_names(pair):
     assert steps(events) == [2, 3]
 
 
-def test_next_job_of_a_chain_waits_for_its_own_delay(pair):
-    second = "(new App\\Jobs\\Step(2))->delay(30), new App\\Jobs\\Step(3)"
+@pytest.mark.parametrize("delay", ["30", "Carbon\\Carbon::now()->addSeconds(30)"])
+def test_next_job_of_a_chain_waits_for_its_own_delay(pair, delay):
+    second = f"(new App\\Jobs\\Step(2))->delay({delay}), new App\\Jobs\\Step(3)"
     pair.ask.evaluate(CHAIN.format("new App\\Jobs\\Step(1)", second))
 
     [run] = pair.work()
@@ -571,6 +619,20 @@ def test_job_that_fails_in_python_cancels_its_batch_unless_failures_are_allowed(
     assert (row["cancelledAt"] is None) == allowed
     assert len(told(events, "skipped")) == (0 if allowed else 1)
     assert len(told(events, "handled")) == (1 if allowed else 0)
+
+
+@pytest.mark.parametrize("ours", [1, 2, 3])
+def test_chain_within_a_batch_is_counted_on_both_sides(pair, ours):
+    chain = "[new App\\Jobs\\InBatch(1), new App\\Jobs\\InBatch(2)], new App\\Jobs\\InBatch(3)"
+    batch = pair.ask.evaluate(f"return app('bus')->batch([{chain}])->dispatch()->id;")
+
+    runs = pair.work(ends=ours)
+    after = counters(pair, batch)
+    events = pair.laravel.work()
+
+    assert after == (3, 3 - ours, 0)
+    assert sorted([run.data["n"] for run in runs] + steps(events)) == [1, 2, 3]
+    assert counters(pair, batch) == (3, 0, 0)
 
 
 def test_failed_job_of_a_batch_can_be_retried_and_ends_it(pair):
@@ -833,6 +895,18 @@ def test_failure_without_a_place_for_it_is_kept_as_a_dead_letter(laravel, redis_
     assert again
     assert (run.attempt, run.ending) == (1, "processed")
     assert pair.failed() == []
+    pair.close()
+
+
+def test_failure_that_cannot_be_put_on_record_is_kept_as_a_dead_letter(laravel, redis_server):
+    pair = pairs.Pair(laravel, redis_server, "redis")
+    pair.ask.push("Fails", [1])
+
+    [run] = pair.work(pairs.fails, failed="sqlite:////no/such/folder/x.sqlite")
+
+    [letter] = pair.queue().dead_letters()
+    assert run.ending == "failed"
+    assert letter.error.startswith("RuntimeError: no luck in Python\n")
     pair.close()
 
 

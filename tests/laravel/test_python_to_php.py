@@ -423,7 +423,7 @@ def test_chain_may_begin_in_python(pair):
     assert handled(third) == [("Step", {"+n": 3})]
 
 
-def test_batch_that_fails_in_php_is_told_of_what_python_has_run(pair):
+def test_batch_that_a_failure_in_php_has_cancelled_still_counts_what_python_runs(pair):
     batch = pair.laravel.dispatch("batch", "BadInBatch", "InBatch", "InBatch")["batch"]
 
     pair.laravel.work("once")

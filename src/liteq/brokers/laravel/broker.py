@@ -478,10 +478,9 @@ class LaravelBroker:
             now = self.clock.wall()
             due = now if change.due is None else change.due
             return Settlement(delivery, "release", math.ceil(due) if due > now else int(now))
-        if change.status == "failed":
-            return self._failed(change, held)
-        follow = self._follower(held) if change.status == "done" else ()
-        return Settlement(delivery, "delete", follow=follow)
+        if change.status == "done":
+            return Settlement(delivery, "delete", follow=self._follower(held))
+        return self._failed(change, held)  # Laravel knows no other end
 
     def _failed(self, change: Change, held: _Held) -> Settlement:
         """On record first, deleted then: who dies in between has it on record twice, not never."""
@@ -621,11 +620,11 @@ class LaravelBroker:
         if change.status == "pending":
             wait = 0 if change.due is None else max(0, math.ceil(change.due - now))
             reporter.released(queue, shown, now, wait)
-        elif change.status == "failed":
-            reporter.failed(queue, shown, now, _exception_text(change))
-        else:
+        elif change.status == "done":
             took = (change.ended or now) - (change.started or now)
             reporter.completed(queue, shown, now, took)
+        else:
+            reporter.failed(queue, shown, now, _exception_text(change))
 
     # ── signals ──
 
