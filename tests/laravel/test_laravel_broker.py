@@ -5,23 +5,28 @@ import logging
 import sqlite3
 import time
 from contextlib import closing
+from datetime import datetime, timezone
+from datetime import time as dtime
+from decimal import Decimal
+from uuid import UUID
 
 import artisan
 import pytest
 
 from liteq import lifecycle, registry, task
-from liteq.brokers.laravel.base import Delivery, Parcel
+from liteq.brokers.laravel.base import Parcel
 from liteq.brokers.laravel.broker import LaravelBroker
 from liteq.brokers.laravel.client import Blocking
 from liteq.brokers.laravel.connection import connector
 from liteq.brokers.laravel.ledger import DatabaseLedger
 from liteq.brokers.laravel.redis import Keys, RedisCache, RedisDriver
-from liteq.brokers.laravel.routes import unique_by
+from liteq.brokers.laravel.routes import TaskRouter, _plain, unique_by
 from liteq.brokers.laravel.site import Site
-from liteq.errors import BrokerError, BrokerUnavailable
+from liteq.errors import BrokerError, BrokerUnavailable, UnreadablePayload
 from liteq.job import Filter, NewJob, Outcome, WorkerInfo
-from liteq.laravel import payload
+from liteq.laravel import payload, plain
 from liteq.laravel.encryption import Encrypter
+from liteq.laravel.horizon import Horizon
 from liteq.laravel.phpserialize import PhpObject, dumps
 
 P = "laravel_database_queues:"
@@ -244,10 +249,8 @@ def test_a_leftover_is_given_back_at_the_end(broker, redis_client):
 
     broker.close()
 
-    assert uuids(claim(broker) if broker.site.cache.broken.clear() else claim(broker)) == [
-        "u1",
-        "u2",
-    ]
+    broker.site.cache.broken.clear()
+    assert uuids(claim(broker)) == ["u1", "u2"]
 
 
 def test_a_leftover_that_cannot_be_given_back_is_said(broker, caplog):
@@ -800,8 +803,179 @@ def test_jobs_are_enqueued_with_numbers_of_this_process(broker, redis_client):
     assert redis_client.llen(DEFAULT) == 1
 
 
-def test_a_delivery_of_ours_is_shown_as_it_is_reserved(broker):
-    from liteq.brokers.laravel.broker import _shown
+# ── Horizon ──
 
-    assert _shown(Delivery("q", "body", '{"attempts":1}', 1)) == '{"attempts":1}'
-    assert _shown(Delivery("q", "body", "17", 1)) == "body"
+
+@pytest.fixture
+def horizon_broker(made):
+    """A broker that tells Horizon."""
+    broker = made(horizon=Horizon("laravel_horizon:", "redis"))
+    listener = broker.listen(["default"])
+    yield broker
+    listener.close()
+
+
+def told(client, uuid):
+    """What Horizon knows of a job."""
+    return client.hgetall(f"laravel_horizon:{uuid}")
+
+
+def pushed(broker, number, due=None):
+    fields = payload.made("App\\Jobs\\Plain", {}, uuid=f"u{number}", now=1.0)
+    broker.push([broker.parcel("default", fields, due, ["tag"])])
+
+
+def test_horizon_is_told_of_each_step(horizon_broker, redis_client):
+    broker = horizon_broker
+    for number in (1, 2, 3):
+        pushed(broker, number, due=None if number < 3 else broker.clock.now - 1)
+    assert told(redis_client, "u1")["status"] == "pending"
+    assert json.loads(told(redis_client, "u1")["payload"])["tags"] == ["tag"]
+
+    one, two, three = claim(broker, queues=["default"])
+    assert [told(redis_client, f"u{n}")["status"] for n in (1, 2, 3)] == ["reserved"] * 3
+    broker.finish([succeeded(one), failed(two, broker), failed(three, broker, final=False)])
+
+    statuses = [told(redis_client, f"u{n}")["status"] for n in (1, 2, 3)]
+    assert statuses == ["completed", "failed", "pending"]
+    assert told(redis_client, "u2")["exception"] == "E: no\n\nat x"
+
+
+def test_horizon_sees_the_worker_and_orders_it_about(horizon_broker, redis_client, caplog):
+    broker = horizon_broker
+
+    def order(**command):
+        [name] = redis_client.zrange("laravel_horizon:supervisors", 0, -1)
+        redis_client.rpush(f"laravel_horizon:commands:{name}", json.dumps(command))
+        broker._reporter._present_again = 0.0
+        return broker.dismissed("w")
+
+    broker.beat(NOBODY._replace(concurrency=3), [], LEASE)
+    assert broker.dismissed("w") is None
+    [master] = redis_client.zrange("laravel_horizon:masters", 0, -1)
+    assert redis_client.hget(f"laravel_horizon:master:{master}", "status") == "running"
+    [supervisor] = redis_client.zrange("laravel_horizon:supervisors", 0, -1)
+    processes = redis_client.hget(f"laravel_horizon:supervisor:{supervisor}", "processes")
+    assert json.loads(processes) == {"redis:default": 3}
+    push(broker, 1)
+
+    assert order(command="Laravel\\Horizon\\SupervisorCommands\\Pause") is None
+    assert claim(broker) == []
+    assert redis_client.hget(f"laravel_horizon:supervisor:{supervisor}", "status") == "paused"
+    assert order(command="Laravel\\Horizon\\SupervisorCommands\\ContinueWorking") is None
+    assert len(claim(broker)) == 1
+    order(command="Laravel\\Horizon\\SupervisorCommands\\Scale", options={"scale": 5})
+    assert "means nothing to a worker" in caplog.text
+    why = order(command="Laravel\\Horizon\\SupervisorCommands\\Terminate")
+    assert why == "Horizon told it to terminate"
+    broker.forget("w")
+    assert redis_client.zrange("laravel_horizon:masters", 0, -1) == []
+
+
+def test_a_horizon_that_cannot_be_told_stops_no_job(horizon_broker, caplog, redis_client):
+    broker = horizon_broker
+    client = broker._reporter._client = Part(broker._reporter._client)
+    client.broken["send_all"] = BrokerUnavailable("gone")
+    pushed(broker, 1)
+    broker.push([Parcel("default", "no json"), Parcel("default", '{"attempts":0}')])
+
+    jobs = claim(broker)
+    broker.dismissed("w")
+
+    assert uuids(jobs[:1]) == ["u1"]
+    assert broker.finish([succeeded(jobs[0])]) == {jobs[0].id}
+    assert caplog.text.count("Horizon cannot be told, jobs go on without it: gone") == 1
+
+
+def test_the_next_of_a_chain_has_the_tags_of_its_models(horizon_broker, redis_client):
+    model = PhpObject(
+        "Illuminate\\Contracts\\Database\\ModelIdentifier",
+        {"class": "App\\User", "id": 5, "relations": {}, "connection": None},
+    )
+    following = dumps(PhpObject("App\\Jobs\\Step", {"user": model})).decode()
+    push(horizon_broker, 1, properties={"chained": {0: following}})
+    [job] = claim(horizon_broker)
+
+    horizon_broker.finish([succeeded(job)])
+
+    [text] = redis_client.lrange(DEFAULT, 0, -1)
+    assert json.loads(text)["tags"] == ["App\\User:5"]
+
+
+# ── which task runs a job ──
+
+
+def routed(envelope_text):
+    return TaskRouter(None).route(payload.read(envelope_text), envelope_text)
+
+
+def test_a_task_gets_the_properties_that_it_names(made):
+    got = []
+    task(name="App\\Jobs\\Dated", max_retries=7)(lambda **properties: got.append(properties))
+    properties = {
+        "when": plain.carbon(datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)),
+        "raw": "text",
+        "length": PhpObject(
+            "DateInterval",
+            {
+                "f": 0.0,
+                "days": False,
+                "i": 5,
+                **dict.fromkeys(["y", "m", "d", "h", "s", "invert"], 0),
+            },
+        ),
+    }
+
+    route = routed(body(1, "App\\Jobs\\Dated", properties))
+
+    assert (route.name, route.max_retries) == ("App\\Jobs\\Dated", 7)
+    assert json.loads(route.payload) == {
+        "args": [],
+        "kwargs": {"when": "2026-01-02T03:04:05+00:00", "raw": "text", "length": 300.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "args"), [([1, "a"], [1, "a"]), ("text", ["text"]), (None, [None]), (5, [5])]
+)
+def test_free_data_of_a_string_job_become_arguments(made, data, args):
+    task(name="App\\Report@build")(lambda *args: None)
+
+    route = routed(json.dumps({"job": "App\\Report@build", "data": data}))
+
+    assert json.loads(route.payload) == {"args": args, "kwargs": {}}
+
+
+@pytest.mark.parametrize("name", ["App\\Report", "Pretty"])
+def test_a_task_may_have_any_name_that_the_job_goes_by(made, name):
+    task(name=name)(lambda **properties: None)
+
+    route = routed('{"job": "App\\\\Report@build", "displayName": "Pretty", "data": {"a": 1}}')
+
+    assert route.name == name
+    assert json.loads(route.payload)["kwargs"] == {"a": 1}
+
+
+def test_values_that_json_lacks_reach_the_task_as_text(made):
+    found = {"b": b"\xff", "d": Decimal("1.5"), "u": UUID(int=5), "t": dtime(1, 2)}
+
+    assert [_plain(each) for each in found.values()] == [
+        "/w==", "1.5", "00000000-0000-0000-0000-000000000005", "01:02:00",
+    ]  # fmt: skip
+    with pytest.raises(TypeError):
+        _plain(object())
+
+
+def test_data_that_are_no_json_are_refused(made):
+    task(name="App\\Jobs\\Odd")(lambda **properties: None)
+
+    with pytest.raises(UnreadablePayload, match=r"the data of App.*Odd is no JSON"):
+        routed(body(1, "App\\Jobs\\Odd", {"x": float("inf")}))
+
+
+def test_a_job_that_no_task_runs_fails_and_says_what_there_is(broker, tables):
+    push(broker, 1, name="App\\Jobs\\Nobody")
+
+    [job] = claim(broker)
+
+    assert (job.name, job.payload, job.terms.fault) == ("App\\Jobs\\Nobody", "{}", None)

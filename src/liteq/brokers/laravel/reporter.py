@@ -35,7 +35,7 @@ class Reporter:
 
     def pushed(self, queue: str, body: str, now: float) -> None:
         """A job went into its queue."""
-        if job := horizon.listing(queue, body, now):
+        if job := self._listing(queue, body, now):
             self._commands += self._horizon.pushed(job, now)
 
     def migrated(self, payloads: Sequence[tuple[str, str]], now: float) -> None:
