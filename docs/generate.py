@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import lara_queue
 from lara_queue import AsyncQueue, Metrics, Queue, events, settings
 from lara_queue.desk import Desk
 from lara_queue.metrics import Meter
@@ -205,6 +206,12 @@ For `liteq worker --url …`, and for `LITEQ_URL`, by which `.delay()` of a task
 | `.environment{_signature(Project.environment)}` | {_paragraphs(Project.environment, " ")} |
 | `.unknown` | what could not be known, a sentence each, and what to do |
 | its other fields | {_names_of(Project)} |
+
+## Other names
+
+| | |
+|---|---|
+{_other_names()}
 """
 
 
@@ -268,6 +275,17 @@ def _figures(metrics: Metrics) -> str:
         f"| `{name}` | {', '.join(f'`{each}`' for each in part) or 'how often, by kind of error'} |"
         for name, part in metrics.items()
     )
+
+
+def _other_names() -> str:
+    """What else can be imported, with what is said of it; errors are on a page of their own."""
+    told = {"Queue", "AsyncQueue", "Settings", "Project", "from_laravel", "RetryPolicy"}
+    rows = []
+    for name in sorted(set(lara_queue.__all__) - told):
+        what = getattr(lara_queue, name)
+        about = (inspect.getdoc(what) or "").partition("\n\n")[0]
+        rows.append(f"| `{name}` | {' '.join(about.split())} |")
+    return "\n".join([*rows, "| `RetryPolicy` | see [Python API](api.md#retrypolicy) |"])
 
 
 def _names_of(kind: Any) -> str:

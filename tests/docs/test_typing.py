@@ -60,3 +60,27 @@ def test_calls_are_checked_by_the_tasks_own_signature(tmp_path):
     }
     first = PROGRAM.splitlines().index("send.delay(1)") + 1
     assert wrong == set(range(first, first + 9)), done.stdout + done.stderr
+
+
+def test_programs_with_lara_queue_are_typed():
+    examples = ["lara_queue_sync.py", "async_example.py", "laravel_tasks.py"]
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file=",
+            "--cache-dir=/dev/null",
+            *examples,
+        ],
+        cwd=ROOT / "examples",
+        env={"PATH": "/usr/bin:/bin", "MYPYPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -594,10 +594,14 @@ class TestRetries:
         def handle(job):
             raise Cancel("the order is gone")
 
+        ended = []
+        queue.on("failed", ended.append)
         queue.push("App\\Jobs\\X", max_tries=5)
         queue.listen(stop_when_empty=True)
 
         assert queue.size() == (0, 0, 0)
+        assert queue.dead_letters() == []  # nothing went wrong
+        assert "the order is gone" in ended[0]["error"]
         assert queue.get_metrics()["jobs"]["processed"] == 0
 
     def test_a_run_beyond_its_time_limit_is_a_failed_attempt(self, client):
