@@ -600,8 +600,9 @@ class TestRetries:
         queue.listen(stop_when_empty=True)
 
         assert queue.size() == (0, 0, 0)
-        assert queue.dead_letters() == []  # nothing went wrong
-        assert "the order is gone" in ended[0]["error"]
+        [letter], [event] = queue.dead_letters(), ended
+        assert letter.error.startswith("Cancel: the order is gone")
+        assert (event["attempt"], event["error"]) == (1, "Cancel: the order is gone")
         assert queue.get_metrics()["jobs"]["processed"] == 0
 
     def test_a_run_beyond_its_time_limit_is_a_failed_attempt(self, client):
