@@ -224,6 +224,12 @@ def test_without_retry_after_a_reservation_never_runs_out(driver, redis_client):
     assert driver.settle(settlements(found, "delete")) == [True]
 
 
+def test_without_retry_after_what_others_have_reserved_is_left_to_them(driver, redis_client):
+    redis_client.zadd(f"{DEFAULT}:reserved", {body(1): NOW - 5})
+
+    assert driver.pop("default", 1, NOW, None) == ([], None)
+
+
 def test_queues_do_not_see_each_other(driver, redis_client):
     driver.push([*parcels(2, "high"), *parcels(3, "low"), *parcels(1, "high")])
 
@@ -1177,6 +1183,19 @@ def test_the_bell_ends_with_its_listener(driver, redis_client):
     bell._thread.join(5)
     assert not bell._thread.is_alive()
     assert redis_client.llen(f"{DEFAULT}:notify") == 1
+
+
+def test_a_bell_that_is_closed_while_its_client_fails_ends(redis_client):
+    class Failing:
+        def send(self, *command):
+            bell.close()
+            raise BrokerUnavailable("gone")
+
+    bell = RedisDriver(Failing(), Keys()).listen(["default"])
+    bell.arm()
+
+    bell._thread.join(5)
+    assert not bell._thread.is_alive()
 
 
 def test_the_bell_outlives_a_fault_and_still_ends(redis_server):

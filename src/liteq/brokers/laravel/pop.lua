@@ -65,8 +65,7 @@ local function counted(body, payload)
   payload.attempts = payload.attempts + 1
   local text, times = string.gsub(body, '"attempts":' .. number .. '([,}])',
     '"attempts":' .. string.format('%.0f', payload.attempts) .. '%1')
-  local _, mentions = string.gsub(body, '"attempts":', '')
-  if times == 1 and mentions == 1 and cjson.decode(text).attempts == payload.attempts then
+  if times == 1 and cjson.decode(text).attempts == payload.attempts then
     return text
   end
   local is_written, other = pcall(cjson.encode, payload)
