@@ -4,9 +4,9 @@ It decides no job's fate (lifecycle does), runs none (the pool does) and stores 
 does). One thread, one loop, one selector; whatever may wake it is a descriptor in there.
 
     while not over:
-        settle   outcomes → lifecycle → broker.finish
-        fill     broker.claim → pool.put
+        take     pool.collect → outcomes → lifecycle → changes
         tend     heartbeat, dead workers' jobs, cancellations, limits, pruning
+        trade    changes → broker.finish; broker.claim → pool.put
         rest     until a run ends, somebody rings, or the next of these is due
 """
 
@@ -230,9 +230,9 @@ class _Run:
             self._watch(self._listener.fileno())
             self._say_hello()
             while not self._over():
-                self._settle()
+                self._take(self._pool.collect(self._ready))
                 self._tend()
-                self._fill()
+                self._trade()
                 self._rest()
         finally:
             self._leave()
@@ -252,11 +252,7 @@ class _Run:
 
     _watch = watch
 
-    # ── settle ──
-
-    def _settle(self) -> None:
-        self._take(self._pool.collect(self._ready))
-        self._flush()
+    # ── take ──
 
     def _take(self, outcomes: Collection[Outcome]) -> None:
         """Turn outcomes into changes."""
@@ -276,12 +272,23 @@ class _Run:
             self._changes.append(change)
             _report(self._logger, job, outcome, change, now)
 
-    def _flush(self) -> None:
-        """Have the broker apply the changes; kept and tried again if it cannot just now."""
+    # ── trade ──
+
+    def _trade(self) -> None:
+        """Give what has ended for what is to begin."""
+        limit, skip = self._wanted()
+        self._flush(0 if skip else limit)
+        self._fill(limit, skip)
+
+    def _flush(self, room: int = 0) -> None:
+        """Have the broker apply the changes; kept and tried again if it cannot just now.
+
+        `room`: how many jobs are claimed right after.
+        """
         if not self._changes or time.monotonic() < self._trouble_until:
             return
         changes = self._changes
-        accepted = self._trying(lambda: self._broker.finish(changes))
+        accepted = self._trying(lambda: self._broker.finish(changes, room))
         if accepted is None:
             return
         self._changes = []
@@ -294,16 +301,16 @@ class _Run:
                         extra={"job": change.id},
                     )
 
-    # ── fill ──
-
-    def _fill(self) -> None:
-        self._more = False
-        if self._stopping_since is not None or time.monotonic() < self._trouble_until:
-            return
-        if self._worker.paused:
-            return
+    def _wanted(self) -> tuple[int, Collection[str]]:
+        """How many jobs to claim now, and task names of which to claim none."""
+        if self._stopping_since is not None or self._worker.paused:
+            return 0, ()
         limit, skip = self._pool.room()
-        if limit < 1 or (skip and time.monotonic() < self._skip_again):
+        return (0, ()) if skip and time.monotonic() < self._skip_again else (limit, skip)
+
+    def _fill(self, limit: int, skip: Collection[str]) -> None:
+        self._more = False
+        if limit < 1 or time.monotonic() < self._trouble_until:
             return
         jobs = self._trying(
             lambda: self._broker.claim(self._id, self._queues, limit, self._lease, skip)
@@ -481,7 +488,7 @@ class _Run:
     def _rest(self) -> None:
         """Sleep until something happens, if there is nothing to do."""
         idle = not self._changes and self._pool.room()[0] > 0 and self._stopping_since is None
-        if self._more:
+        if self._more or (self._stopping_since is not None and not self._jobs):
             self._select(0.0)
         elif not idle:
             self._select(self._patience())
@@ -493,10 +500,10 @@ class _Run:
         self._listener.arm()
         try:
             self._look_ahead(time.monotonic())
-            self._fill()
+            self._fill(*self._wanted())
             self._select(0.0 if self._more else self._patience())
             if self._listener.fileno() in self._ready:
-                self._fill()  # before anything else: somebody waits for just this
+                self._fill(*self._wanted())  # before anything else: somebody waits for just this
         finally:
             self._listener.disarm()
 
@@ -536,7 +543,7 @@ class _Run:
         return False
 
     def _nothing_due(self) -> bool:
-        self._fill()
+        self._fill(*self._wanted())
         return not self._jobs
 
     def _leave(self) -> None:

@@ -98,8 +98,12 @@ class Broker(Protocol):
     def dismissed(self, worker: str) -> str | None:
         """Why this worker is to stop, if somebody wants that; cheap, asked twice a second."""
 
-    def finish(self, changes: Sequence[Change]) -> set[int]:
-        """Apply the changes whose receipt still holds; the ids of those jobs."""
+    def finish(self, changes: Sequence[Change], room: int = 0) -> set[int]:
+        """Apply the changes whose receipt still holds; the ids of those jobs.
+
+        `room`: for how many jobs the worker will call `claim` right after, without `skip`. A broker
+        far away may look for them in the same round trip.
+        """
 
     def due_in(self, queues: Sequence[str]) -> float | None:
         """Seconds until the next delayed job of these queues is due; None: there is none."""

@@ -156,7 +156,7 @@ class MemoryBroker:
         """Nobody sends a worker away through this store."""
         return None
 
-    def finish(self, changes: Sequence[Change]) -> set[int]:
+    def finish(self, changes: Sequence[Change], room: int = 0) -> set[int]:
         """Apply the changes whose receipt still holds; the ids of those jobs."""
         with self._lock:
             return {change.id for change in changes if self._apply(change)}

@@ -27,6 +27,16 @@ class Delivery(NamedTuple):
     attempts: int  # this run's number, from 1
 
 
+class Look(NamedTuple):
+    """The arguments of `pop`."""
+
+    queue: str
+    limit: int
+    now: int
+    until: int | None  # None: for ever
+    skip: Sequence[str] = ()
+
+
 class Popped(NamedTuple):
     """What one look into a queue has brought."""
 

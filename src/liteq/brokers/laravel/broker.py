@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from liteq import registry
 from liteq.brokers.base import Clock, Listener
-from liteq.brokers.laravel.base import Delivery, Driver, Parcel, Settlement
+from liteq.brokers.laravel.base import Delivery, Driver, Look, Parcel, Settlement
 from liteq.brokers.laravel.redis import RedisDriver
 from liteq.brokers.laravel.reporter import Reporter
 from liteq.brokers.laravel.routes import TaskRouter
@@ -205,7 +205,7 @@ class LaravelBroker:
             why = self._reporter.tend() or why
         return why
 
-    def finish(self, changes: Sequence[Change]) -> set[int]:
+    def finish(self, changes: Sequence[Change], room: int = 0) -> set[int]:
         """Apply the changes whose reservation still holds; the numbers of those jobs."""
         with self._lock:
             known = [(change, self._held.get(change.receipt)) for change in changes]
@@ -215,8 +215,9 @@ class LaravelBroker:
             if held is not None and change.receipt not in self._applied
         ]
         todo.sort(key=_queue_of)
-        for _, its in groupby(todo, _queue_of):  # what one says is kept, should the next one fail
-            self._settle(list(its))
+        groups = [list(its) for _, its in groupby(todo, _queue_of)]
+        for group in groups:  # what one says is kept, should the next one fail
+            self._settle(group, room if group is groups[-1] else 0)
         accepted = {change.id for change, _ in known if change.receipt in self._applied}
         with self._lock:
             for change, _ in known:
@@ -347,14 +348,16 @@ class LaravelBroker:
         return leftover[:limit]
 
     def _popped(self, queue: str, limit: int, skip: Collection[str]) -> list[_Held]:
-        now = int(self.clock.wall())
-        lease = self.site.retry_after
-        until = None if lease is None else now + lease
-        found = self.driver.pop(queue, limit, now, until, tuple(skip))
+        found = self.driver.pop(*self._look(queue, limit, skip))
         self._next_at[queue] = found.next_at
         if self._reporter is not None and isinstance(self.driver, RedisDriver):
             self._reporter.migrated(self.driver.migrated, self.clock.wall())
         return [self._taken(delivery) for delivery in found.deliveries]
+
+    def _look(self, queue: str, limit: int, skip: Collection[str] = ()) -> Look:
+        now = int(self.clock.wall())
+        lease = self.site.retry_after
+        return Look(queue, limit, now, None if lease is None else now + lease, tuple(skip))
 
     def _taken(self, delivery: Delivery) -> _Held:
         """The job of a payload; one that cannot be read says so by its terms."""
@@ -448,9 +451,18 @@ class LaravelBroker:
 
     # ── finish ──
 
-    def _settle(self, pairs: list[tuple[Change, _Held]]) -> None:
+    def _settle(self, pairs: list[tuple[Change, _Held]], room: int) -> None:
         """Settle jobs of one queue; remember which were ours, and what is to follow from them."""
-        settled = self.driver.settle([self._settlement(change, held) for change, held in pairs])
+        settlements = [self._settlement(change, held) for change, held in pairs]
+        if room > len(self._leftover) and isinstance(self.driver, RedisDriver):
+            looks = [
+                self._look(queue, room - len(self._leftover))
+                for queue in self._queues
+                if not self._is_paused(queue)
+            ]
+            settled = self.driver.settle(settlements, looks[0] if looks else None)
+        else:
+            settled = self.driver.settle(settlements)
         for (change, held), ours in zip(pairs, settled, strict=True):
             if not ours and not self._must_be_ours(change.receipt):
                 continue

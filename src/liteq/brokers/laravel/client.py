@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import cache
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 from liteq.errors import BrokerError, BrokerFull, BrokerReadOnly, BrokerUnavailable
 
 Command = Sequence[str | bytes | int | float]
+ScriptCall = tuple[str, Sequence[str], Command]  # name, keys, arguments
 _Returned = TypeVar("_Returned")
 _FOLDER = os.path.dirname(__file__)
 _CONNECTIONS = 3  # the worker's, its heartbeat's, and one that waits for the bell
@@ -35,6 +36,9 @@ class Client(Protocol):
 
     def run(self, name: str, keys: Sequence[str], arguments: Command) -> Any:
         """What the script of that name returns, its texts decoded."""
+
+    def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """What these scripts return, one after the other, in one round trip."""
 
     def send(self, *command: Any) -> Any:
         """The reply to one command."""
@@ -60,6 +64,7 @@ class Blocking:
     def __init__(self, client: Any, *, own: bool = False):
         self._client = client
         self._own = own
+        self._ran: set[str] = set()  # names of scripts that the server knows
 
     def run(self, name: str, keys: Sequence[str], arguments: Command) -> Any:
         """What the script of that name returns, its texts decoded."""
@@ -71,7 +76,24 @@ class Blocking:
             except Exception as error:
                 command = steps.throw(error)
                 continue
+            self._ran.add(name)
             return text_of(reply)
+
+    def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """What these scripts return, one after the other, in one round trip."""
+        if not _all_known(calls, self._ran):
+            return [self.run(*call) for call in calls]
+        try:
+            pipeline = self._client.pipeline(transaction=False)
+            for call in calls:
+                pipeline.execute_command(*_by_digest(*call), **_NEVER_DECODE)
+            replies = pipeline.execute(raise_on_error=False)
+        except Exception as error:
+            _raise(error)
+        return [
+            self.run(*call) if _is_forgotten(reply) else text_of(_good(reply))
+            for call, reply in zip(calls, replies, strict=True)
+        ]
 
     def send(self, *command: Any) -> Any:
         """The reply to one command."""
@@ -102,6 +124,7 @@ class Awaiting:
 
     def __init__(self, client: Any):
         self._client = client
+        self._ran: set[str] = set()  # names of scripts that the server knows
 
     async def run(self, name: str, keys: Sequence[str], arguments: Command) -> Any:
         """What the script of that name returns, its texts decoded."""
@@ -113,7 +136,26 @@ class Awaiting:
             except Exception as error:
                 command = steps.throw(error)
                 continue
+            self._ran.add(name)
             return text_of(reply)
+
+    async def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """What these scripts return, one after the other, in one round trip."""
+        if not _all_known(calls, self._ran):
+            return [await self.run(*call) for call in calls]
+        try:
+            pipeline = self._client.pipeline(transaction=False)
+            for call in calls:
+                queued = pipeline.execute_command(*_by_digest(*call), **_NEVER_DECODE)
+                if asyncio.iscoroutine(queued):
+                    await queued
+            replies = await pipeline.execute(raise_on_error=False)
+        except Exception as error:
+            _raise(error)
+        return [
+            await self.run(*call) if _is_forgotten(reply) else text_of(_good(reply))
+            for call, reply in zip(calls, replies, strict=True)
+        ]
 
     async def send(self, *command: Any) -> Any:
         """The reply to one command."""
@@ -146,6 +188,10 @@ class Bridged:
     def run(self, name: str, keys: Sequence[str], arguments: Command) -> Any:
         """What the script of that name returns, its texts decoded."""
         return self._result(self._client.run(name, keys, arguments))
+
+    def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """What these scripts return, one after the other, in one round trip."""
+        return self._result(self._client.run_all(calls))
 
     def send(self, *command: Any) -> Any:
         """The reply to one command."""
@@ -186,17 +232,39 @@ def _running(
     name: str, keys: Sequence[str], arguments: Command
 ) -> Generator[tuple[Any, ...], None, None]:
     """The commands to try until one is answered; a client's error is thrown into it."""
-    source, digest = script(name)
-    rest = (len(keys), *keys, *map(_wire, arguments))
+    command = _by_digest(name, keys, arguments)
     try:
-        yield ("EVALSHA", digest, *rest)
+        yield command
     except Exception as error:
-        if "NOSCRIPT" not in str(error) and "NoScript" not in type(error).__name__:
+        if not _is_forgotten(error):
             _raise(error)
     try:
-        yield ("EVAL", source, *rest)
+        yield ("EVAL", script(name).source, *command[2:])
     except Exception as error:
         _raise(error)
+
+
+def _by_digest(name: str, keys: Sequence[str], arguments: Command) -> tuple[Any, ...]:
+    return ("EVALSHA", script(name).digest, len(keys), *keys, *map(_wire, arguments))
+
+
+def _all_known(calls: Sequence[ScriptCall], ran: Collection[str]) -> bool:
+    """Whether the server knows all of these: then none will run before one that it does not."""
+    return all(name in ran for name, _, _ in calls)
+
+
+def _is_forgotten(reply: Any) -> bool:
+    """Whether this is the error of a server that knows the script no more."""
+    if not isinstance(reply, Exception):
+        return False
+    return "NOSCRIPT" in str(reply) or "NoScript" in type(reply).__name__
+
+
+def _good(reply: Any) -> Any:
+    """The reply of a pipeline. Raises it, if it is an error."""
+    if isinstance(reply, Exception):
+        _raise(reply)
+    return reply
 
 
 def _wired(command: Command) -> Iterator[Any]:

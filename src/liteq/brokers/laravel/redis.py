@@ -12,16 +12,15 @@ import threading
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from liteq.brokers.laravel.base import Counts, Delivery, Parcel, Popped, Settlement
-from liteq.brokers.laravel.client import Client, text_of
+from liteq.brokers.laravel.base import Counts, Delivery, Look, Parcel, Popped, Settlement
+from liteq.brokers.laravel.client import Client, ScriptCall, text_of
 from liteq.errors import BrokerError
 
 logger = logging.getLogger("liteq.laravel")
 
 _PUSH_BATCH = 1000  # payloads a script, so that others get their turn on the server
-PushCall = tuple[str, Sequence[str], list[str]]  # script, keys, arguments
 
 
 class Keys(NamedTuple):
@@ -69,6 +68,7 @@ class RedisDriver:
         self._claimant = secrets.token_hex(6)
         self._claims = 0
         self._heard: dict[str, int] = {}
+        self._ahead: dict[str, tuple[int, Any]] = {}  # claims whose answers came with a settlement
         self._pushed: set[tuple[str, str]] = set()  # deliveries whose followers went ahead of them
         self.migrated: list[tuple[str, str]] = []  # (queue, payload), of the last pop
 
@@ -77,9 +77,9 @@ class RedisDriver:
         for call in self.push_calls(parcels):
             self.client.run(*call)
 
-    def push_calls(self, parcels: Sequence[Parcel]) -> list[PushCall]:
+    def push_calls(self, parcels: Sequence[Parcel]) -> list[ScriptCall]:
         """The same as scripts to run, for a client that is awaited."""
-        calls: list[PushCall] = []
+        calls: list[ScriptCall] = []
         by_queue: dict[str, list[Parcel]] = {}
         for parcel in parcels:
             by_queue.setdefault(parcel.queue, []).append(parcel)
@@ -95,22 +95,13 @@ class RedisDriver:
         self, queue: str, limit: int, now: int, until: int | None, skip: Sequence[str] = ()
     ) -> Popped:
         """Reserve up to `limit` due payloads of a queue until then (None: for ever)."""
-        places = _places(self.keys, queue)
-        self._claims += 1
-        next_at, migrated, aside, runs, found = self.client.run(
-            "pop",
-            (*places, f"{places[0]}:claim:{self._claimant}"),
-            (
-                now,
-                "" if until is None else until,
-                limit,
-                self._claims,
-                self._heard.get(queue, 0),
-                *skip,
-            ),
-        )
+        known = self._ahead.pop(queue, None)
+        if known is None:
+            number, call = self._popping(Look(queue, limit, now, until, skip))
+            known = number, self.client.run(*call)
+        number, (next_at, migrated, aside, runs, found) = known
         if found:
-            self._heard[queue] = self._claims
+            self._heard[queue] = number
         self.migrated = [(queue, body) for body in migrated]
         for body, why in zip(aside[::2], aside[1::2], strict=True):
             logger.error(
@@ -124,6 +115,16 @@ class RedisDriver:
         ]
         return Popped(deliveries, float(next_at) if next_at else None)
 
+    def _popping(self, look: Look) -> tuple[int, ScriptCall]:
+        """The number of a claim, and how to make it."""
+        places = _places(self.keys, look.queue)
+        self._claims += 1
+        until = "" if look.until is None else look.until
+        heard = self._heard.get(look.queue, 0)
+        arguments = (look.now, until, look.limit, self._claims, heard, *look.skip)
+        keys = (*places, f"{places[0]}:claim:{self._claimant}")
+        return self._claims, ("pop", keys, arguments)
+
     def renew(self, deliveries: Sequence[Delivery], until: int) -> list[bool]:
         """Hold them until then; which of them are still ours."""
         kept: list[bool] = []
@@ -132,12 +133,30 @@ class RedisDriver:
             kept += map(bool, self.client.run("renew", [self.keys.reserved(queue)], [until, *held]))
         return kept
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Apply each settlement whose delivery is still ours; which ones were."""
+    def settle(self, settlements: Sequence[Settlement], ahead: Look | None = None) -> list[bool]:
+        """Apply each settlement whose delivery is still ours; which ones were.
+
+        `ahead`: the next call of `pop`, whose answer is to come along in the same round trip.
+        """
         settled: list[bool] = []
-        for queue, its in groupby(settlements, lambda each: each.delivery.queue):
-            settled += self._settle(queue, list(its))
+        groups = groupby(settlements, lambda each: each.delivery.queue)
+        calls = [self._settling(queue, list(its)) for queue, its in groups]
+        for call in calls[:-1]:
+            settled += map(bool, self.client.run(*call))
+        for call in calls[-1:]:
+            settled += map(bool, self._settled(call, ahead))
+        if self._pushed:
+            gone = {(each.delivery.queue, each.delivery.held) for each in settlements}
+            self._pushed.difference_update(gone)
         return settled
+
+    def _settled(self, call: ScriptCall, ahead: Look | None) -> list[int]:
+        if ahead is None or "{" in call[1][0]:  # a cluster's clients know no pipeline of scripts
+            return list(self.client.run(*call))
+        number, popping = self._popping(ahead)
+        settled, popped = self.client.run_all([call, popping])
+        self._ahead[ahead.queue] = number, popped
+        return list(settled)
 
     def counts(self, queue: str) -> Counts:
         """How many payloads the queue holds."""
@@ -186,7 +205,7 @@ class RedisDriver:
         ready, delayed, _, notify, _ = _places(self.keys, queue)
         return ready, notify, delayed
 
-    def _settle(self, queue: str, settlements: list[Settlement]) -> list[bool]:
+    def _settling(self, queue: str, settlements: list[Settlement]) -> ScriptCall:
         places = [*_places(self.keys, queue)]
         if "{" in places[0]:  # on a cluster each queue may lie on another server
             settlements = [self._followed(each) for each in settlements]
@@ -201,10 +220,7 @@ class RedisDriver:
                     places += self._push_places(parcel.queue)
                 due = "" if parcel.available_at is None else parcel.available_at
                 arguments += (place_of[parcel.queue], due, parcel.body)
-        settled = [bool(each) for each in self.client.run("settle", places, arguments)]
-        if self._pushed:
-            self._pushed.difference_update((queue, each.delivery.held) for each in settlements)
-        return settled
+        return "settle", places, arguments
 
     def _followed(self, settlement: Settlement) -> Settlement:
         """Push followers into other queues first: a step has keys of one server of a cluster."""
@@ -325,6 +341,10 @@ class Bell:
                     self._ring(heard)
             except BrokerError:  # the worker meets the same and reports it; it polls meanwhile
                 self._wanted.clear()
+            except Exception:
+                if self._open:
+                    raise
+                # Its client was closed under a wait that nobody needs any more.
 
     def _wait(self) -> bool:
         if self._open:  # a fault may have cleared what `close` has set

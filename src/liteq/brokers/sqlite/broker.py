@@ -152,7 +152,7 @@ class SqliteBroker:
         """Nobody sends a worker away through this store."""
         return None
 
-    def finish(self, changes: Sequence[Change]) -> set[int]:
+    def finish(self, changes: Sequence[Change], room: int = 0) -> set[int]:
         """Apply the changes whose receipt still holds; the ids of those jobs."""
         if not changes:
             return set()
