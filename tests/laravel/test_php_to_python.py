@@ -659,8 +659,11 @@ def test_listening_queue_ends_soon_after_queue_restart(pair):
         pair.laravel.artisan("queue:restart")
         told_at.append(time.monotonic())
 
-    threading.Timer(0.2, restart).start()
+    guard = threading.Timer(10, queue.stop)
+    for timer in (threading.Timer(0.2, restart), guard):
+        timer.start()
     queue.listen()
+    guard.cancel()
 
     assert time.monotonic() - told_at[0] < 1.5
 
