@@ -186,7 +186,9 @@ class LaravelBroker:
         if self.site.retry_after is None:
             return Verdict((), ())
         now = self.clock.wall()
-        until = int(now) + self.site.retry_after
+        # Rounded up: reservations end at whole seconds, and a short one that is rounded down may
+        # last no longer than the time between two heartbeats.
+        until = math.ceil(now) + self.site.retry_after
         kept = self.driver.renew([each.delivery for each in held], until) if held else []
         self._renewed = now
         lost = [each.job.receipt for each, ours in zip(held, kept, strict=True) if not ours]
