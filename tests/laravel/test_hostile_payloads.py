@@ -16,7 +16,7 @@ TEXTS = [
 ]  # fmt: skip
 JUNK = [
     None, True, -1, 2**70, 1e308, "", "x", "é\0", [], [1], {}, {"a": 1}, [[[]]], "10,x", "-5",
-    "9" * 400, 'O:8:"stdClass":0:{}', "a:0:{}",
+    "9" * 400, 'O:8:"stdClass":0:{}', 'O:8:"stdClass":1:{', "a:0:{}",
 ]  # fmt: skip
 FIELDS = [
     "id", "displayName", "job", "maxTries", "maxExceptions", "failOnTimeout", "backoff", "delay",

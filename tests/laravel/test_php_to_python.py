@@ -256,17 +256,17 @@ def test_options_of_a_job_are_its_rules_in_python(pair):
 
 
 def test_list_of_backoffs_gives_the_wait_after_each_failure(pair):
-    pair.ask.push("Fails", [4, "10,20"])
+    pair.ask.push("Fails", [5, "10,20"])
 
     waits = []
-    for _ in range(3):
+    for _ in range(4):
         pair.work(pairs.fails)
         waits += pair.waits()
         pair.hurry()
     [last] = pair.work(pairs.fails)
 
-    assert [round(wait / 10) * 10 for wait in waits] == [10, 20, 20]
-    assert (last.attempt, last.ending) == (4, "failed")
+    assert [round(wait / 10) * 10 for wait in waits] == [10, 20, 20, 20]
+    assert (last.attempt, last.ending) == (5, "failed")
 
 
 def test_job_without_tries_is_tried_as_often_as_the_queue_says(pair):
