@@ -1119,3 +1119,22 @@ def test_a_size_is_counted_in_bytes_and_named():
 
     with pytest.raises(PayloadTooLarge, match="the arguments would take 12 bytes"):
         codec_module.check_size("the arguments", "é" * 6, 11)
+
+
+def test_values_by_name_are_those_that_the_function_takes():
+    def few(a: int, b: int = 2, *rest: int) -> None: ...
+
+    def many(a: int, **others: int) -> None: ...
+
+    values = {"a": 1, "rest": 3, "c": 4}
+
+    assert Codec(few).named(values) == {"a": 1}
+    assert Codec(many).named(values) == values
+
+
+def test_call_is_told_by_names_alone():
+    def function(a: int, b: int, *, c: int = 3) -> None: ...
+
+    assert Codec(function).by_name([1], {"b": 2}) == {"a": 1, "b": 2}
+    with pytest.raises(InvalidArguments, match=r"no names for all of \[1, 2, 3\]"):
+        Codec(function).by_name([1, 2, 3], {})
