@@ -4,9 +4,10 @@ What it shares with `Queue` (payloads, options, failures) is test_queue's.
 """
 
 import asyncio
-import itertools
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,9 +17,15 @@ import pytest
 import redis
 import redis.asyncio
 
-from lara_queue import AsyncIOEventEmitter, AsyncQueue, Cancel, Queue, Retry, RetryPolicy
+from lara_queue import AsyncIOEventEmitter, AsyncQueue, Cancel, Queue, Retry, RetryPolicy, database
 
 READY = "laravel_database_queues:{}"
+TABLES = """
+CREATE TABLE jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, queue VARCHAR, payload TEXT,
+    attempts INTEGER, reserved_at INTEGER, available_at INTEGER, created_at INTEGER);
+CREATE TABLE failed_jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, uuid VARCHAR UNIQUE,
+    connection TEXT, queue TEXT, payload TEXT, exception TEXT, failed_at DATETIME);
+"""
 AT_ONCE = RetryPolicy("fixed", first=0)
 
 
@@ -28,7 +35,9 @@ def run(redis_server):
 
     def run(scene, **options):
         async def play():
-            async with redis.asyncio.Redis(port=redis_server.port, **options) as client:
+            # No retries: the bell's wait is cut off at the end, and would be connected anew.
+            settings = {"port": redis_server.port, "retry": None, **options}
+            async with redis.asyncio.Redis(**settings) as client:
                 return await asyncio.wait_for(scene(client), 30)
 
         return asyncio.run(play())
@@ -81,34 +90,32 @@ class TestHandlers:
 
         assert run(scene)
 
-    def test_a_plain_function_does_not_hold_the_loop_up(self, run):
+    def test_plain_functions_hold_up_neither_the_loop_nor_each_other(self, run):
         async def scene(client):
             queue = AsyncQueue(client, queue="python", max_concurrent_jobs=5)
-            threads, beats = [], []
+            all_here, loop_has_turned = threading.Barrier(5), threading.Event()
+            threads = []
 
             @queue.handler
             def handle(job):
+                all_here.wait(10)
                 threads.append(threading.current_thread())
-                time.sleep(0.3)
+                if not loop_has_turned.wait(10):
+                    raise TimeoutError("the loop stands still")
 
-            async def beat():
-                while True:
-                    beats.append(time.monotonic())
-                    await asyncio.sleep(0.01)
+            async def turn():
+                await until(lambda: len(threads) == 5)
+                loop_has_turned.set()
 
-            beating = asyncio.create_task(beat())
+            turning = asyncio.create_task(turn())
             await queue.bulk(("App\\Jobs\\X", {}) for _ in range(5))
-            began = time.monotonic()
             await queue.listen(stop_when_empty=True)
-            took = time.monotonic() - began
-            beating.cancel()
-            gaps = [b - a for a, b in itertools.pairwise(beats)]
-            return took, max(gaps), threads
+            await turning
+            return queue.get_metrics()["jobs"]["processed"], threads
 
-        took, gap, threads = run(scene)
+        processed, threads = run(scene)
 
-        assert took < 1.2  # five times 0.3 s, beside each other
-        assert gap < 0.2
+        assert processed == 5
         assert threading.main_thread() not in threads
 
     def test_a_class_finds_its_own_handler_and_all_others_the_common_one(self, run):
@@ -425,7 +432,7 @@ class TestFiguresAndEvents:
         assert plain["jobs"] == awaited["jobs"]
         assert plain["jobs"]["processed"] == 3
         assert plain["performance"]["throughput_per_second"] > 0
-        assert awaited["performance"]["average_seconds"] == pytest.approx(0.06, abs=0.05)
+        assert 0.05 <= awaited["performance"]["average_seconds"] < 1
 
     def test_metrics_can_be_asked_for_before_anything_is_done(self, run):
         async def scene(client):
@@ -560,7 +567,7 @@ class TestStopping:
             await listening
             return time.monotonic() - began
 
-        assert run(scene) < 0.5
+        assert run(scene) < 0.8  # a look at Redis that blocks takes 1 s
 
     def test_signals_are_given_back_to_the_program(self, run):
         async def scene(client):
@@ -605,7 +612,7 @@ class TestStopping:
 
 class TestLoops:
     def test_one_queue_serves_two_loops_one_after_the_other(self, redis_server):
-        pool = redis.asyncio.ConnectionPool(port=redis_server.port)
+        pool = redis.asyncio.ConnectionPool(port=redis_server.port, retry=None)
         queue = AsyncQueue(redis.asyncio.Redis(connection_pool=pool), queue="python")
         jobs = handled(queue)
 
@@ -620,6 +627,33 @@ class TestLoops:
 
         assert [job["data"]["n"] for job in jobs] == [1, 2]
         assert metrics["jobs"]["processed"] == 2
+
+    def test_laravels_table_stands_in_place_of_a_client(self, tmp_path):
+        file = tmp_path / "laravel.sqlite"
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.executescript(TABLES)
+        queue = AsyncQueue(database(f"sqlite:///{file}"), queue="python", max_retries=0)
+
+        async def scene():
+            seen = []
+
+            @queue.handler
+            async def handle(job):
+                seen.append(job["data"]["n"])
+                if job["data"]["n"] == 2:
+                    raise ValueError("unlucky")
+
+            await queue.push("App\\Jobs\\X", {"n": 1})
+            await queue.bulk([("App\\Jobs\\X", {"n": 2})])
+            await queue.push("App\\Jobs\\X", {"n": 3}, delay=60)
+            await queue.listen(stop_when_empty=True)
+            return sorted(seen), await queue.size()
+
+        assert asyncio.run(scene()) == ([1, 2], (0, 1, 0))
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            [(name, error)] = connection.execute("SELECT queue, exception FROM failed_jobs")
+        assert name == "python"
+        assert error.startswith("ValueError: unlucky")
 
     def test_two_queues_share_one_loop_and_one_client(self, run):
         async def scene(client):

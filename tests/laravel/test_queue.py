@@ -405,7 +405,7 @@ class TestFigures:
         assert metrics["jobs"] == {"processed": 3, "retried": 0, "failed": 1, "processing": 0}
         assert metrics["errors"] == {"KeyError": 1}
         assert 0 < metrics["performance"]["throughput_per_second"] <= 20
-        assert metrics["performance"]["p50_seconds"] == pytest.approx(0.05, abs=0.04)
+        assert 0.05 <= metrics["performance"]["p50_seconds"] < 1
 
     def test_the_number_of_running_jobs_is_known_while_they_run(self, client):
         queue = Queue(client, queue="python")
