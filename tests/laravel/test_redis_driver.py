@@ -616,13 +616,20 @@ def pooled(server):
     pool.disconnect()
 
 
-@contextlib.contextmanager
 def bridged(server, **options):
+    async def made():
+        return redis.asyncio.Redis(port=server.port, **options)
+
+    return on_a_loop(made())
+
+
+@contextlib.contextmanager
+def on_a_loop(made):
     """A client that is awaited on a loop in another thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    client = redis.asyncio.Redis(port=server.port, **options)
+    client = asyncio.run_coroutine_threadsafe(made, loop).result()
     yield Bridged(client, loop)
     asyncio.run_coroutine_threadsafe(client.aclose(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
@@ -842,6 +849,24 @@ def test_followers_of_a_cluster_go_to_any_slot_once(cluster, keys, queue):
     assert driver.settle(settled) == [False]
     assert driver.counts(queue) == Counts(1, 0, 0)
     assert [driver.counts(other).ready for other in there] == [1, 1]
+
+
+def test_a_client_of_a_cluster_may_be_awaited(cluster, cluster_server):
+    async def made():
+        return redis.asyncio.RedisCluster(port=cluster_server.port, host="127.0.0.1")
+
+    with on_a_loop(made()) as client:
+        driver = RedisDriver(client, Keys(cluster=True))
+        driver.push([*parcels(2), *parcels(1, "low")])
+
+        found = driver.pop("default", 2, NOW, UNTIL)
+
+        follow = tuple(parcels(1, "low"))
+        assert driver.settle(settlements(found, "delete", follow=follow)) == [True, True]
+        assert driver.counts("low") == Counts(3, 0, 0)
+        cache = RedisCache(client, CACHE)
+        assert cache.count("n", 60) == 1
+        assert cache.get(["n", "none", "other"]) == ["1", None, None]
 
 
 def test_a_cluster_without_braces_says_what_is_missing(cluster):
