@@ -129,6 +129,8 @@ def test_long_jobs_stay_with_who_runs_them(crew):
     assert [consumer.stop()[0] for consumer in consumers] == [0] * 5
     sides = [(id, side, attempt) for id, side, _, attempt in crew.laravel.counted()]
     assert sorted(sides) == [(number, "py", 1) for number in cast]
+    assert crew.laravel.ask.rows("failed_jobs") == []
+    assert not [each for each in consumers if "lost" in each.log() or "refused" in each.log()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
