@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sqlite3
 import time
 from contextlib import closing
@@ -351,7 +352,7 @@ def test_a_heartbeat_keeps_what_is_still_ours(broker, redis_client):
 
     assert list(verdict.lost) == [jobs[1].receipt]
     [(_, until)] = redis_client.zrange(f"{DEFAULT}:reserved", 0, -1, withscores=True)
-    assert until == int(broker.clock.now) + LEASE
+    assert until == math.ceil(broker.clock.now) + LEASE
     assert broker.cancellations("w") == []
 
 
@@ -444,6 +445,38 @@ def test_a_finish_that_failed_half_way_applies_nothing_twice(broker, redis_clien
     assert broker._observer.settled_jobs == [("u1", "done"), ("u1", "done")]
     assert redis_client.llen(DEFAULT) == 1  # the next of the chain, once
     assert broker.in_hand == 0
+
+
+def test_what_ends_and_what_begins_share_a_round_trip(broker):
+    push(broker, 3)
+    first = claim(broker, 1, ["default"])
+    broker.listen(["default"]).close()
+
+    assert broker.finish([succeeded(first[0])], 2) == {first[0].id}
+    broker.driver.calls.clear()
+    jobs = claim(broker, 2, ["default"])
+
+    assert uuids(jobs) == ["u2", "u3"]
+    assert broker.finish([succeeded(job) for job in jobs], 1) == {job.id for job in jobs}
+    assert claim(broker, 1, ["default"]) == []
+
+
+def test_a_claim_that_fails_behind_a_settlement_undoes_nothing(broker, redis_client):
+    push(broker, 2)
+    claim(broker, 1, ["default"])
+    broker.finish([], 1)
+    [job] = claim(broker, 1, ["default"])
+    broker.listen(["default"]).close()
+    redis_client.set(f"{DEFAULT}:dead", "no list")
+    redis_client.rpush(DEFAULT, "poison")
+
+    with pytest.raises(BrokerError, match="WRONGTYPE"):
+        broker.finish([succeeded(job)], 1)
+    redis_client.delete(f"{DEFAULT}:dead")
+
+    assert broker.finish([succeeded(job)], 1) == {job.id}
+    assert broker._observer.settled_jobs == [("u2", "done")]
+    assert claim(broker, 1, ["default"]) == []
 
 
 def test_a_job_that_never_began_goes_back_as_it_was(broker, redis_client):

@@ -14,7 +14,7 @@ import redis
 import servers
 from lara_queue import AsyncQueue
 from liteq.brokers.laravel import client as clients
-from liteq.brokers.laravel.base import Counts, Delivery, Parcel, Popped, Settlement
+from liteq.brokers.laravel.base import Counts, Delivery, Look, Parcel, Popped, Settlement
 from liteq.brokers.laravel.client import Awaiting, Blocking, Bridged, blocking_seconds
 from liteq.brokers.laravel.redis import Keys, RedisCache, RedisDriver
 from liteq.errors import BrokerError, BrokerFull, BrokerReadOnly, BrokerUnavailable
@@ -586,6 +586,21 @@ def test_settlements_of_several_queues_are_answered_in_order(driver):
     assert settled == [True, False, True, True]
 
 
+def test_what_comes_next_is_looked_for_in_the_same_round_trip(driver, redis_client):
+    driver.push(parcels(3))
+    first = driver.pop("default", 1, NOW, UNTIL)
+    driver.settle([])
+
+    assert driver.settle(settlements(first, "delete"), Look("default", 1, NOW, UNTIL)) == [True]
+    assert driver.counts("default") == Counts(1, 0, 1)  # it is reserved by now
+    second = driver.pop("default", 1, NOW, UNTIL)
+    assert uuids(second) == ["u2"]
+    redis_client.script_flush()
+    assert driver.settle(settlements(second, "delete"), Look("default", 5, NOW, UNTIL)) == [True]
+    assert uuids(driver.pop("default", 5, NOW, UNTIL)) == ["u3"]
+    assert driver.counts("default") == Counts(0, 0, 1)
+
+
 def test_a_queue_is_counted_and_cleared_as_laravel_has_it(laravel, driver, redis_client):
     driver.push([*parcels(3), Parcel("default", body(4), 4 * NOW)])
     now = int(time.time())
@@ -694,6 +709,10 @@ def test_any_client_will_do(kind, redis_server):
         settled = driver.settle([Settlement(one, "delete"), Settlement(two, "bury", 0, "é")])
         assert settled == [True, True]
         assert driver.pop("default", 2, NOW, UNTIL).next_at == UNTIL
+        [three] = driver.pop("default", 9, UNTIL, UNTIL + LEASE).deliveries
+        ahead = Look("default", 1, NOW, UNTIL)
+        assert driver.settle([Settlement(three, "return")], ahead) == [True]
+        assert driver.pop("default", 1, NOW, UNTIL).deliveries[0].attempts == 2
         assert driver.counts("default") == Counts(0, 0, 1)
         assert json.loads(driver.dead("default", 1)[0])["payload"] == "bad"
         assert driver.clear("default") == 1
