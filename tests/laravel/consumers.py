@@ -204,10 +204,14 @@ class Crew:
 
     def start(
         self, kind, queue="default", *, driver="redis", concurrency=2, grace=30.0,
-        retry_after=90, client=None, env=None, python=(), **spec,
+        retry_after=90, port=None, client=None, env=None, python=(), **spec,
     ):  # fmt: skip
-        """A consumer: a `queue`, one with `processes`, an `aqueue`, or a `liteq` worker."""
-        place = self.server.url if driver == "redis" else self._database_url
+        """A consumer: a `queue`, one with `processes`, an `aqueue`, or a `liteq` worker.
+
+        `port`: of what is to be between it and Redis.
+        """
+        url = self.server.url if port is None else f"redis://127.0.0.1:{port}/0"
+        place = url if driver == "redis" else self._database_url
         if kind == "liteq":
             url = f"laravel+{place}?queues={queue}&laravel=8&retry_after={retry_after}"
             url += f"&failed={self._database_url}" if driver == "redis" else "&cache=none"

@@ -3,12 +3,14 @@
 The tests play them short, `python -m benchmarks.laravel_crash` long.
 """
 
+import asyncio
 import contextlib
 import json
 import os
 import random
 import re
 import signal
+import threading
 import time
 from typing import NamedTuple
 
@@ -255,3 +257,65 @@ def run_many(crew, kind, jobs):
     assert consumer.troubles() == []
     assert crew.runs() == dict.fromkeys(range(jobs), 1)
     return Ran(jobs, seconds, memory)
+
+
+class Lossy:
+    """A way to Redis that now and then does what is asked, loses the answer and hangs up."""
+
+    def __init__(self, port, seed, share):
+        self._port = port
+        self._chance = random.Random(seed)
+        self._share = share
+        self.lost = 0
+        self._loop = asyncio.new_event_loop()
+        self._tasks = set()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def calm(self):
+        """Lose nothing any more."""
+        self._share = 0
+
+    def close(self):
+        self._do(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, awaited):
+        return asyncio.run_coroutine_threadsafe(awaited, self._loop).result(10)
+
+    async def _close(self):
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader, writer):
+        self._tasks.add(asyncio.current_task())
+        try:
+            there = await asyncio.open_connection("127.0.0.1", self._port)
+            asking = asyncio.create_task(_copy(reader, there[1]))
+            with contextlib.suppress(OSError):
+                while answer := await there[0].read(65536):
+                    if self._chance.random() < self._share:
+                        self.lost += 1
+                        break
+                    writer.write(answer)
+                    await writer.drain()
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            there[1].close()
+        finally:
+            writer.close()
+            self._tasks.discard(asyncio.current_task())
+
+
+async def _copy(reader, writer):
+    with contextlib.suppress(OSError):
+        while asked := await reader.read(65536):
+            writer.write(asked)
+            await writer.drain()
+    writer.close()
