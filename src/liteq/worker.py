@@ -303,7 +303,7 @@ class _Run:
 
     def _wanted(self) -> tuple[int, Collection[str]]:
         """How many jobs to claim now, and task names of which to claim none."""
-        if self._stopping_since is not None or self._worker.paused:
+        if self._worker._stop_asked or self._worker.paused:
             return 0, ()
         limit, skip = self._pool.room()
         return (0, ()) if skip and time.monotonic() < self._skip_again else (limit, skip)
@@ -318,6 +318,9 @@ class _Run:
         if not jobs:
             if skip:
                 self._skip_again = time.monotonic() + _SKIP_PAUSE
+            return
+        if self._worker._stop_asked or self._worker.paused:  # who heard how a job ended said so
+            self._changes += [lifecycle.released(job) for job in jobs]
             return
         self._more = len(jobs) == limit
         for job in jobs:

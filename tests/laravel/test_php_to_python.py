@@ -698,6 +698,17 @@ def test_paused_queue_is_left_alone_until_it_is_resumed(pair):
     assert [run.data["name"] for run in runs] == ["runs", "waits"]
 
 
+def test_queue_that_is_told_to_stop_as_a_job_has_ended_takes_no_other(pair):
+    pair.laravel.dispatch("bulk", 3)
+
+    runs = pair.work(ends=1)
+    events = pair.laravel.work()
+
+    assert [run.data["n"] for run in runs] == [0]
+    assert steps(events) == [1, 2]
+    assert [each["attempts"] for each in told(events, "processed")] == [1, 1]
+
+
 # -- as tasks of LiteQ
 
 

@@ -250,9 +250,12 @@ class LaravelBroker:
 
     def close(self) -> None:
         """Give back what nobody took, and let go of connections that are our own."""
-        leftover, self._leftover = self._leftover, []
+        leftover = [each.delivery for each in self._leftover]
+        self._leftover = []
+        if isinstance(self.driver, RedisDriver):
+            leftover += self.driver.unclaimed()
         try:
-            self.driver.settle([Settlement(each.delivery, "return") for each in leftover])
+            self.driver.settle([Settlement(each, "return") for each in leftover])
         except BrokerError as error:  # it comes back by itself when its reservation runs out
             logger.error("%d job(s) could not be given back: %s", len(leftover), error)
         self._pay()

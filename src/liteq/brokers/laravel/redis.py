@@ -197,6 +197,11 @@ class RedisDriver:
         """Start to listen for payloads."""
         return Bell(self.client, [self.keys.notify(queue) for queue in queues], self._block)
 
+    def unclaimed(self) -> list[Delivery]:
+        """What has come along with a settlement and was not asked for by a `pop` since."""
+        queues = list(self._ahead)
+        return [each for queue in queues for each in self.pop(queue, 0, 0, None).deliveries]
+
     def close(self) -> None:
         """Let go of connections that are our own."""
         self.client.close()
