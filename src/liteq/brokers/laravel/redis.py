@@ -5,6 +5,7 @@ The keys and what lies in them: PROTOCOL of Laravel's own `Illuminate\\Queue\\Re
 `:claim:…`, the last answer of `pop.lua` until it has been heard.
 """
 
+import contextlib
 import logging
 import secrets
 import socket
@@ -15,7 +16,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from liteq.brokers.laravel.base import Counts, Delivery, Look, Parcel, Popped, Settlement
-from liteq.brokers.laravel.client import Client, ScriptCall, text_of
+from liteq.brokers.laravel.client import Client, ScriptCall
 from liteq.errors import BrokerError
 
 logger = logging.getLogger("liteq.laravel")
@@ -296,7 +297,9 @@ class Bell:
     def __init__(self, client: Client, keys: Sequence[str], block: float):
         self._client = client
         self._keys = list(keys)
+        self._last = f"{keys[0]}:{secrets.token_hex(6)}"  # rung by ourselves, to end a wait
         self._block = block
+        self._waiting = False
         self._wanted = threading.Event()
         self._open = True
         self._rung = False
@@ -331,12 +334,18 @@ class Bell:
         return True
 
     def close(self) -> None:
-        """Leave; nobody rings any more. The thread goes when its wait is over."""
-        self._open = False
-        self._wanted.set()
+        """Leave; nobody rings any more, and no command is left waiting."""
         with self._lock:
+            self._open = False
             self._reading.close()
             self._writing.close()
+        self._wanted.set()
+        if self._waiting:
+            # It may have ended just now: then the key goes by itself.
+            with contextlib.suppress(BrokerError):  # and if Redis is gone, so is the wait
+                self._client.send_all([("RPUSH", self._last, 1), ("EXPIRE", self._last, 5)])
+        if self._thread is not None:
+            self._thread.join(self._block)
 
     def _serve(self) -> None:
         while self._wait():
@@ -359,9 +368,13 @@ class Bell:
     def _heard(self) -> str | None:
         """The key that an element came from, or None after a while."""
         for keys in self._slots():
-            reply = self._client.send("BLPOP", *keys, f"{self._block:g}")
-            if reply:
-                return str(text_of(reply[0]))
+            self._waiting = True
+            try:
+                reply = self._client.send("BLPOP", *keys, self._last, f"{self._block:g}")
+            finally:
+                self._waiting = False
+            if reply and reply[0] != self._last:
+                return str(reply[0])
         return None
 
     def _slots(self) -> Iterable[Sequence[str]]:
