@@ -21,6 +21,7 @@ from liteq.laravel.encryption import Encrypter
 from liteq.laravel.payload import Envelope
 from liteq.registry import Definition
 
+_MOST_ROUTED = 1000  # more than any queue has in hand
 Handler = Callable[[dict[str, Any]], Any]
 Beside = Callable[[Handler, dict[str, Any]], Awaitable[Any]]
 
@@ -43,6 +44,7 @@ class Handlers:
         self._known: dict[str | None, _Known] = {}  # by class; None: for all others
         self._names: dict[str | None, str] = {}  # in the registry, while they are in it
         self._nobody = ""
+        self._routed: dict[str, Envelope] = {}  # by body: read here, and not run yet
 
     def add(self, function: Handler, name: str | None, unique_id: UniqueId | None) -> None:
         """Have this function run jobs of a class, or (None) of all that have no handler.
@@ -83,9 +85,12 @@ class Handlers:
         for name in (*self._names.values(), self._nobody):
             registry.forget(name)
         self._names.clear()
+        self._routed.clear()
 
     def route(self, envelope: Envelope, body: str) -> Route:
         """The handler of a job."""
+        if len(self._routed) < _MOST_ROUTED:  # else they run in other processes
+            self._routed[body] = envelope
         for name in (*names_of(envelope), None):
             known = self._known.get(name)
             if known is not None:
@@ -114,7 +119,7 @@ class Handlers:
                 priority=0,
                 retry=self._retry,
                 at_most_once=False,
-                codec=codec(function, _Reader(self._encrypter, self.classes())),
+                codec=codec(function, _Reader(self._encrypter, self.classes(), self._routed)),
             )
         )
         return label
@@ -125,10 +130,11 @@ class _Reader(NamedTuple):
 
     encrypter: Encrypter | None
     handled: str  # the classes that have a handler, for messages
+    routed: dict[str, Envelope]  # by body: read in this process, and not run yet
 
     def message(self, body: str) -> dict[str, Any]:
         """What a handler gets. Raises UnreadablePayload."""
-        envelope = payload.read(body)
+        envelope = self.routed.pop(body, None) or payload.read(body)
         return {"name": envelope.name, "data": payload.data_of(envelope, self.encrypter)}
 
 

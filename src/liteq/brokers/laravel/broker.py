@@ -140,7 +140,7 @@ class LaravelBroker:
         """The payload for a queue of this driver, ready `due` (None: at once)."""
         fields = dict(fields)
         if isinstance(self.driver, RedisDriver):  # tables keep both in columns of their own
-            fields |= {"id": secrets.token_hex(16), "attempts": 0}
+            fields |= {"id": fields["uuid"].replace("-", ""), "attempts": 0}
         if self.site.horizon is not None:
             fields = horizon.dressed(fields, self.clock.wall(), tags=tags)
         body = payload.as_text(fields)
