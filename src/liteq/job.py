@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 Status = Literal["pending", "running", "done", "failed", "cancelled"]
 STATUSES: tuple[Status, ...] = ("pending", "running", "done", "failed", "cancelled")
 
+UNLIMITED = 2**31 - 1  # max_retries of a job that may be tried without end
+
 # How one run ended, as its pool saw it. "released" is one that never began (no `started`), or was
 # stopped through no fault of its own.
 Ending = Literal["done", "failed", "retry", "cancelled", "timeout", "lost", "released"]

@@ -31,7 +31,7 @@ from liteq.backoff import RetryPolicy
 from liteq.brokers.base import Store
 from liteq.config import Settings, settings
 from liteq.errors import BrokerCorrupt, BrokerError, SchemaTooNew, TaskTimeout
-from liteq.job import Change, Job, Outcome, WorkerInfo
+from liteq.job import UNLIMITED, Change, Job, Outcome, WorkerInfo
 from liteq.pools import marks
 from liteq.pools.base import Limits, Pool
 
@@ -655,28 +655,32 @@ def _report(logger: logging.Logger, job: Job, outcome: Outcome, change: Change, 
     elif change.status == "pending":
         wait = 0.0 if change.due is None else max(0.0, change.due - now)
         logger.warning(
-            "job %d %s failed attempt %d/%d, again in %.0f s: %s",
+            "job %d %s failed attempt %s, again in %.0f s: %s",
             job.id,
             name,
-            job.attempt,
-            job.max_retries + 1,
+            _counted(job),
             wait,
             outcome.error,
             extra=about,
         )
     else:
         logger.error(
-            "job %d %s %s after attempt %d/%d: %s",
+            "job %d %s %s after attempt %s: %s",
             job.id,
             name,
             change.status,
-            job.attempt,
-            job.max_retries + 1,
+            _counted(job),
             outcome.error,
             extra=about,
         )
         if outcome.traceback:
             logger.error("%s", outcome.traceback.rstrip(), extra=about)
+
+
+def _counted(job: Job) -> str:
+    """Which run of how many it was."""
+    of = "" if job.max_retries >= UNLIMITED else f"/{job.max_retries + 1}"
+    return f"{job.attempt}{of}"
 
 
 def _short_host() -> str:

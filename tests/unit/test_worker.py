@@ -3,6 +3,8 @@
 import pytest
 
 from liteq import Worker
+from liteq.job import UNLIMITED, Job
+from liteq.worker import _counted
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,10 @@ def test_a_queue_named_twice_is_served_once():
 
 def test_a_worker_that_does_not_run_can_be_told_to_stop():
     Worker().stop()
+
+
+def test_log_counts_runs_up_to_what_is_allowed():
+    job = Job(1, "add", "{}", "default", 0, 2, 3, None, "r", 0, at_most_once=False)
+
+    assert _counted(job) == "2/4"
+    assert _counted(job._replace(max_retries=UNLIMITED)) == "2"

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from itertools import count
 from operator import eq
 from typing import Any, NamedTuple, NoReturn, Optional
@@ -55,6 +56,7 @@ _UUIDS = (
     "Symfony\\Component\\Uid\\Uuid",
 )
 _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)(?::(\d\d))?", re.ASCII)
+_SURE = frozenset({bool, float, type(None)})
 _CLASS = re.compile(r"[^\W\d]\w*(?:\\[^\W\d]\w*)*")
 # Hours east of UTC, of the abbreviations that people meet and PHP and they agree on.
 _ABBREVIATIONS = {
@@ -186,22 +188,34 @@ def job(class_name: str, data: Mapping[str, object]) -> PhpObject:
     class_name = class_name.removeprefix("\\")
     if not _CLASS.fullmatch(class_name):
         raise EncodingError(_NO_CLASS.format(class_name))
-    found: dict[Key, Value] = {}
-    # Each way has objects of its own: an `r:` to one that stands in the same property is refused.
-    same: dict[str, Value] = {}  # what holds no objects is converted once
-    for way in ("", "\0*\0", f"\0{class_name}\0"):
-        made: dict[int, tuple[Value, Value]] = {}
-        for name, value in data.items():
-            if name in same:
-                ready = same[name]
-            elif not isinstance(name, str) or not name:
-                raise EncodingError(f"data[{name!r}]: the name of a property is text")
-            else:
-                ready = _converted(value, f"data[{name!r}]", made)
-                if not made:
-                    same[name] = ready
-            found[name if name[0] == "\0" else way + name] = ready
-    return PhpObject(class_name, found)
+    values, has_objects = _properties(data)
+    if has_objects:
+        # Each way has objects of its own: an `r:` to one in the same property is refused.
+        values = [*values, *_properties(data)[0], *_properties(data)[0]]
+    else:
+        values *= 3
+    return PhpObject(class_name, dict(zip(_three_ways(class_name, *data), values, strict=True)))
+
+
+def _properties(data: Mapping[str, object]) -> tuple[list[Value], bool]:
+    """The values, converted, and whether there are objects among them or within."""
+    values: list[Value] = []
+    made: dict[int, tuple[Value, Value]] = {}
+    for name, value in data.items():
+        if not isinstance(name, str) or not name:
+            raise EncodingError(f"data[{name!r}]: the name of a property is text")
+        if type(value) in _SURE or (type(value) is str and value.isascii()):
+            values.append(value)  # as it would come back from there, four times as fast
+        else:
+            values.append(_converted(value, f"data[{name!r}]", made))
+    return values, bool(made)
+
+
+@lru_cache(256)
+def _three_ways(class_name: str, *names: str) -> list[Key]:
+    """The names as public, protected and private ones; such as are mangled already stay."""
+    ways = ("", "\0*\0", f"\0{class_name}\0")
+    return [name if name[0] == "\0" else way + name for way in ways for name in names]
 
 
 def carbon(when: datetime, class_name: str = CARBON) -> PhpObject:

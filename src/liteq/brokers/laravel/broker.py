@@ -29,6 +29,7 @@ from liteq.brokers.laravel.site import Observer, Route, Router, Site
 from liteq.config import settings
 from liteq.errors import BrokerError, BrokerUnavailable, EncodingError, UnreadablePayload
 from liteq.job import (
+    UNLIMITED,
     AttemptRecord,
     Change,
     Filter,
@@ -44,7 +45,6 @@ from liteq.laravel.payload import Envelope, Options
 
 logger = logging.getLogger("liteq.laravel")
 
-UNLIMITED = 2**31 - 1  # attempts; Laravel says 0 for as many
 _RESTART = "illuminate:queue:restart"
 _PAUSED = "illuminate:queues:paused"
 _EXCEPTIONS = "job-exceptions:{}"  # Laravel counts failed runs here, for `maxExceptions`
