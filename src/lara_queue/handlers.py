@@ -21,7 +21,8 @@ from liteq.laravel.encryption import Encrypter
 from liteq.laravel.payload import Envelope
 from liteq.registry import Definition
 
-_MOST_ROUTED = 1000  # more than any queue has in hand
+_MOST_ROUTED = 256  # payloads that are kept from their routing to their run, read already;
+_SMALL = 16 * 1024  # and characters of one: together some megabytes. All others are read again
 Handler = Callable[[dict[str, Any]], Any]
 Beside = Callable[[Handler, dict[str, Any]], Awaitable[Any]]
 
@@ -89,7 +90,9 @@ class Handlers:
 
     def route(self, envelope: Envelope, body: str) -> Route:
         """The handler of a job."""
-        if len(self._routed) < _MOST_ROUTED:  # else they run in other processes
+        if len(self._routed) >= _MOST_ROUTED:  # of jobs that ran elsewhere, or were given back
+            self._routed.clear()
+        if len(body) <= _SMALL:
             self._routed[body] = envelope
         for name in (*names_of(envelope), None):
             known = self._known.get(name)
